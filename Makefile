@@ -1,0 +1,64 @@
+# Every gate and every way to run Tandem. `make help` lists them.
+PYTHON  ?= python3.11
+VENV    := .venv
+BIN     := $(VENV)/bin
+UV      := $(BIN)/uv
+UV_PIN  := uv==0.13.9
+export BENTOML_DO_NOT_TRACK := True
+export MLFLOW_DISABLE_TELEMETRY := true
+DEMO_ARGS ?=
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo test unit lint format type verify lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(UV):
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV_PIN)
+
+$(VENV)/.run: requirements/run.lock pyproject.toml | $(UV)
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --require-hashes -r requirements/run.lock
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.lock $(VENV)/.run
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --require-hashes -r requirements/dev.lock
+	@touch $@
+
+setup: $(VENV)/.run  ## install what running needs into .venv
+setup-dev: $(VENV)/.dev  ## install what developing needs too
+
+demo: setup  ## run the whole platform over real data on this machine (DEMO_ARGS="...")
+	$(BIN)/tandem demo $(DEMO_ARGS)
+
+test: setup-dev  ## all tests; starts the real servers they need
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+unit: setup-dev  ## the quick, pure tests only
+	$(BIN)/python -m pytest tests/unit tests/property tests/reference $(PYTEST_ARGS)
+
+lint: setup-dev  ## format check, lint, types, layers
+	$(BIN)/ruff format --check services tests benchmarks
+	$(BIN)/ruff check services tests benchmarks
+	$(MAKE) --no-print-directory type
+	$(BIN)/lint-imports
+
+type: setup-dev  ## mypy --strict
+	$(BIN)/mypy
+
+format: setup-dev  ## rewrite the code in the house format
+	$(BIN)/ruff format services tests benchmarks
+	$(BIN)/ruff check --fix services tests benchmarks
+
+verify: setup-dev  ## generated files and locks are up to date
+	$(BIN)/python -m tandem.cli.verify
+
+lock: | $(UV)  ## resolve the dependencies again
+	$(UV) pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 pyproject.toml requirements/build.in --extra train --extra local -o requirements/run.lock
+	$(UV) pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 pyproject.toml requirements/build.in --extra train --extra local --extra dev -c requirements/run.lock -o requirements/dev.lock
+
+clean:  ## remove the environment and all local state
+	rm -rf $(VENV) var build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Tandem: GARCH-GRU models served to live pairs trading."""

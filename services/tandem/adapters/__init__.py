@@ -1,0 +1,1 @@
+"""One file for each library at the edge. Its errors become Transient or Permanent here."""

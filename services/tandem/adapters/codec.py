@@ -1,0 +1,139 @@
+"""Records to bytes and back: tick frames in binary, forecasts and control in JSON. Rejects what cannot be right.
+
+Tick frame, little-endian: magic "TDMF", u8 version, u8 kind (1 ticks, 2 heartbeat), u16 length of the JSON header, u32 number of ticks,
+the JSON header {sector, source, replay_id, symbols | watermark_ns, lockstep, end_of_stream}, padding to a multiple of 8, then the ticks.
+"""
+
+import struct
+from dataclasses import asdict
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import orjson
+
+from tandem.domain.control import ControlRecord, PairSpec, RoutingPointer, TradingState, control_key
+from tandem.domain.errors import BadRecord
+from tandem.domain.forecasts import Forecast, ForecastBatch, ModelRef
+from tandem.domain.ids import PairId, SectorId, Symbol
+from tandem.domain.market import KIND_TRADE, TICK_DTYPE, Heartbeat, Source, TickFrame
+from tandem.domain.trading import TradingMode
+
+_MAGIC = b"TDMF"
+_VERSION = 1
+_KIND_TICKS = 1
+_KIND_HEARTBEAT = 2
+_HEAD = struct.Struct("<4sBBHI")
+FRAME_TICKS_MAX = 16_384  # 512 KiB: half of Kafka's default record limit
+FORECAST_SCHEMA = 1
+CONTROL_SCHEMA = 1
+
+
+def encode_frame(frame: TickFrame) -> bytes:
+    """A frame of at most FRAME_TICKS_MAX ticks as bytes."""
+    if len(frame.ticks) > FRAME_TICKS_MAX:
+        raise ValueError(f"frame of {len(frame.ticks)} ticks, at most {FRAME_TICKS_MAX} are allowed")
+    header = {"sector": frame.sector, "source": frame.source, "replay_id": frame.replay_id, "symbols": frame.symbols}
+    return _join(_KIND_TICKS, header, len(frame.ticks)) + frame.ticks.tobytes()
+
+
+def encode_heartbeat(heartbeat: Heartbeat) -> bytes:
+    """A heartbeat as bytes."""
+    return _join(_KIND_HEARTBEAT, asdict(heartbeat), 0)
+
+
+def _join(kind: int, header: dict[str, Any], count: int) -> bytes:
+    body = orjson.dumps(header)
+    fixed = _HEAD.size + len(body)
+    return _HEAD.pack(_MAGIC, _VERSION, kind, len(body), count) + body + b" " * (-fixed % 8)
+
+
+def decode_tick_record(data: bytes) -> TickFrame | Heartbeat:
+    """The frame or heartbeat in a record of a tick topic; the ticks are a read-only view of `data`. Raises BadRecord."""
+    if len(data) < _HEAD.size:
+        raise BadRecord("frame_truncated", f"{len(data)} bytes, at least {_HEAD.size} are needed")
+    magic, version, kind, header_bytes, count = _HEAD.unpack_from(data)
+    if magic != _MAGIC or version != _VERSION:
+        raise BadRecord("frame_unknown", f"magic {magic!r} version {version}, expected {_MAGIC!r} version {_VERSION}")
+    start = _HEAD.size + header_bytes
+    start += -start % 8
+    if len(data) != start + count * TICK_DTYPE.itemsize:
+        raise BadRecord("frame_truncated", f"{len(data)} bytes, the header announces {start + count * TICK_DTYPE.itemsize}")
+    try:
+        header = orjson.loads(data[_HEAD.size : _HEAD.size + header_bytes])
+        if kind == _KIND_HEARTBEAT:
+            header["source"] = Source(header["source"])
+            return Heartbeat(**header)
+        if kind != _KIND_TICKS:
+            raise BadRecord("frame_unknown", f"kind {kind}, allowed are {_KIND_TICKS} and {_KIND_HEARTBEAT}")
+        ticks = np.frombuffer(data, dtype=TICK_DTYPE, count=count, offset=start)
+        frame = TickFrame(
+            sector=SectorId(header["sector"]),
+            source=Source(header["source"]),
+            replay_id=str(header["replay_id"]),
+            symbols=tuple(map(Symbol, header["symbols"])),
+            ticks=ticks,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadRecord("frame_malformed", f"header cannot be read: {error}") from error
+    _check_ticks(ticks)
+    return frame
+
+
+def _check_ticks(ticks: np.ndarray[Any, Any]) -> None:
+    """Refuse a frame that holds a price which cannot be traded on, or a kind this version does not know."""
+    price = ticks["price"]
+    if not (np.isfinite(price).all() and (price > 0).all()):
+        raise BadRecord("price_invalid", "a price is not finite or not above 0")
+    if not (ticks["kind"] == KIND_TRADE).all():
+        raise BadRecord("kind_unknown", f"kinds {np.unique(ticks['kind']).tolist()}, allowed is {KIND_TRADE}")
+
+
+def encode_forecasts(batch: ForecastBatch) -> bytes:
+    """A batch as JSON. The same batch always gives the same bytes."""
+    return orjson.dumps({"schema": FORECAST_SCHEMA, **asdict(batch)}, option=orjson.OPT_SORT_KEYS)
+
+
+def decode_forecasts(data: bytes) -> ForecastBatch:
+    """The batch in a record of the forecasts topic. Raises BadRecord."""
+    try:
+        doc = orjson.loads(data)
+        if doc.pop("schema") != FORECAST_SCHEMA:
+            raise BadRecord("forecast_schema", f"unknown schema, expected {FORECAST_SCHEMA}")
+        doc["model"] = ModelRef(**doc["model"])
+        doc["source"] = Source(doc["source"])
+        doc["forecasts"] = tuple(Forecast(**row) for row in doc["forecasts"])
+        return ForecastBatch(**doc)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadRecord("forecast_malformed", str(error)) from error
+
+
+def encode_control(record: ControlRecord) -> tuple[bytes, bytes]:
+    """(key, value) of a control record."""
+    doc = {"schema": CONTROL_SCHEMA, "kind": type(record).__name__, **asdict(record)}
+    return control_key(record).encode(), orjson.dumps(doc, default=_plain, option=orjson.OPT_SORT_KEYS)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form here")
+
+
+def decode_control(data: bytes) -> ControlRecord:
+    """The record in the control topic. Raises BadRecord."""
+    try:
+        doc = orjson.loads(data)
+        if doc.pop("schema") != CONTROL_SCHEMA:
+            raise BadRecord("control_schema", f"unknown schema, expected {CONTROL_SCHEMA}")
+        kind = doc.pop("kind")
+        if kind == "PairSpec":
+            doc["notional_usd"] = Decimal(doc["notional_usd"])
+            return PairSpec(**doc | {"pair": PairId(doc["pair"])})
+        if kind == "RoutingPointer":
+            return RoutingPointer(**doc)
+        if kind == "TradingState":
+            return TradingState(**doc | {"mode": TradingMode(doc["mode"])})
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise BadRecord("control_malformed", str(error)) from error
+    raise BadRecord("control_kind", f"kind {kind!r}, allowed are PairSpec, RoutingPointer, TradingState")

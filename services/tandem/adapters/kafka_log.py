@@ -1,0 +1,169 @@
+"""The event log on Apache Kafka, through kafka-python. Partitions are assigned by hand: one process owns its topics, no rebalance."""
+
+from collections.abc import Iterable, Sequence
+
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
+from kafka.admin import NewTopic
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from tandem.adapters import topics
+from tandem.domain.errors import Transient
+from tandem.ports import LogRecord
+
+_REQUEST_TIMEOUT_MS = 20_000
+_RETENTION_MS = {
+    topics.FORECASTS: -1,
+    topics.DEADLETTER: -1,
+}  # ticks, too, are kept: replay rebuilds all state from them
+
+
+class KafkaWriter:
+    """Idempotent, acks=all. Errors of earlier records surface at the next flush."""
+
+    def __init__(self, servers: str, client_id: str) -> None:
+        try:
+            self._producer = KafkaProducer(
+                bootstrap_servers=servers.split(","),
+                client_id=client_id,
+                acks="all",
+                enable_idempotence=True,
+                linger_ms=0,
+                max_request_size=1_048_576,
+                request_timeout_ms=_REQUEST_TIMEOUT_MS,
+                delivery_timeout_ms=60_000,
+                metrics_enabled=False,
+            )
+        except KafkaError as error:
+            raise Transient(f"Kafka at {servers}: {error!r}") from error
+        self._failed: BaseException | None = None
+
+    def publish(
+        self, topic: str, value: bytes | None, *, key: bytes | None = None, headers: dict[str, bytes] | None = None
+    ) -> None:
+        """Queue one record; blocks while the queue is full."""
+        try:
+            future = self._producer.send(topic, value=value, key=key, headers=list((headers or {}).items()))
+        except KafkaError as error:
+            raise Transient(f"cannot publish to {topic}: {error!r}") from error
+        future.add_errback(self._remember)
+
+    def _remember(self, error: BaseException) -> None:
+        self._failed = error
+
+    def flush(self) -> None:
+        """Wait until all records are acknowledged."""
+        try:
+            self._producer.flush(timeout=60)
+        except KafkaError as error:
+            raise Transient(f"records not acknowledged: {error!r}") from error
+        if self._failed is not None:
+            failed, self._failed = self._failed, None
+            raise Transient(f"a record was not accepted: {failed!r}") from failed
+
+    def close(self) -> None:
+        """Flush and close."""
+        self._producer.close(timeout=10)
+
+
+class KafkaReader:
+    """Reads all partitions of some topics. With a group it starts at the group's committed offset, else at the start."""
+
+    def __init__(self, servers: str, topic_names: Iterable[str], *, client_id: str, group: str | None = None) -> None:
+        try:
+            self._consumer = KafkaConsumer(
+                bootstrap_servers=servers.split(","),
+                client_id=client_id,
+                group_id=group,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                isolation_level="read_committed",
+                fetch_max_wait_ms=250,
+                max_partition_fetch_bytes=8 * 1_048_576,
+                max_poll_records=2_000,
+                request_timeout_ms=_REQUEST_TIMEOUT_MS,
+                allow_auto_create_topics=False,
+                metrics_enabled=False,
+            )
+            self._partitions = [
+                TopicPartition(name, number)
+                for name in topic_names
+                for number in sorted(self._consumer.partitions_for_topic(name) or ())
+            ]
+            if missing := set(topic_names) - {p.topic for p in self._partitions}:
+                raise Transient(f"Kafka at {servers} has no topic {', '.join(sorted(missing))}")
+            self._consumer.assign(self._partitions)
+        except KafkaError as error:
+            raise Transient(f"Kafka at {servers}: {error!r}") from error
+
+    def poll(self, timeout_s: float) -> Sequence[LogRecord]:
+        """The next records, or none after the timeout."""
+        try:
+            batches = self._consumer.poll(timeout_ms=int(timeout_s * 1000))
+        except KafkaError as error:
+            raise Transient(f"cannot read: {error!r}") from error
+        return [
+            LogRecord(
+                topic=r.topic,
+                partition=r.partition,
+                offset=r.offset,
+                key=r.key,
+                value=r.value,
+                headers=dict(r.headers),
+                timestamp_ms=r.timestamp,
+            )
+            for records in batches.values()
+            for r in records
+        ]
+
+    def commit(self) -> None:
+        """Commit the positions of all partitions: what was polled has taken effect."""
+        self.commit_offsets({(p.topic, p.partition): self._consumer.position(p) for p in self._partitions})
+
+    def commit_offsets(self, offsets: dict[tuple[str, int], int]) -> None:
+        """Commit the next offset to read of each (topic, partition)."""
+        try:
+            self._consumer.commit({TopicPartition(t, n): OffsetAndMetadata(offset, "", -1) for (t, n), offset in offsets.items()})
+        except KafkaError as error:
+            raise Transient(f"cannot commit: {error!r}") from error
+
+    def committed(self) -> dict[tuple[str, int], int]:
+        """The group's committed offsets; 0 where it has none."""
+        return {(p.topic, p.partition): self._consumer.committed(p) or 0 for p in self._partitions}
+
+    def end_offsets(self) -> dict[tuple[str, int], int]:
+        """The offset after the last record of each partition, now."""
+        return {(p.topic, p.partition): offset for p, offset in self._consumer.end_offsets(self._partitions).items()}
+
+    def seek_to_beginning(self) -> None:
+        """Read everything that is retained, whatever was committed."""
+        self._consumer.seek_to_beginning(*self._partitions)
+
+    def close(self) -> None:
+        """Close without committing."""
+        self._consumer.close(autocommit=False)
+
+
+def create_topics(servers: str, sectors: Iterable[str]) -> None:
+    """Create the topics that are missing: one partition each, so that a sector has one order of events."""
+    try:
+        admin = KafkaAdminClient(bootstrap_servers=servers.split(","), request_timeout_ms=_REQUEST_TIMEOUT_MS)
+    except KafkaError as error:
+        raise Transient(f"Kafka at {servers}: {error!r}") from error
+    try:
+        present = set(admin.list_topics())
+        wanted = {topics.FORECASTS: {}, topics.DEADLETTER: {}, topics.CONTROL: {"cleanup.policy": "compact"}}
+        wanted |= {topics.ticks(sector): {} for sector in sectors}
+        new = [
+            NewTopic(name, num_partitions=1, replication_factor=1, topic_configs={"retention.ms": "-1", **configs})
+            for name, configs in wanted.items()
+            if name not in present
+        ]
+        if new:
+            admin.create_topics(new)
+            admin.wait_for_topics([topic.name for topic in new])
+    except TopicAlreadyExistsError:
+        pass  # another process was faster
+    except KafkaError as error:
+        raise Transient(f"cannot create topics: {error!r}") from error
+    finally:
+        admin.close()

@@ -1,0 +1,113 @@
+"""Ticks, heartbeats and bars. Times are int nanoseconds UTC."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tandem.domain.ids import SectorId, Symbol
+
+# One trade. Fixed width and little-endian: it is also the layout on the wire (adapters/codec.py).
+TICK_DTYPE = np.dtype(
+    [
+        ("event_ns", "<i8"),
+        ("trade_id", "<i8"),
+        ("price", "<f8"),
+        ("size", "<u4"),
+        ("symbol", "<u2"),  # index into the frame's symbols
+        ("kind", "u1"),  # 1 = trade; 0 and the rest are reserved
+        ("flags", "u1"),
+    ]
+)
+KIND_TRADE = 1
+TickArray = NDArray[np.void]
+
+
+class Source(StrEnum):
+    """Where market data came from. Recycled data never feeds or overwrites live history."""
+
+    LIVE = "live"
+    PAPER = "paper"
+    RECYCLED = "recycled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TickFrame:
+    """Ticks of one sector in order of event time, ties in the order they were received."""
+
+    sector: SectorId
+    source: Source
+    replay_id: str  # "" on live feeds
+    symbols: tuple[Symbol, ...]
+    ticks: TickArray  # (n,) of TICK_DTYPE
+
+    def __post_init__(self) -> None:
+        if self.ticks.dtype != TICK_DTYPE:
+            raise ValueError(f"ticks have dtype {self.ticks.dtype}, must be TICK_DTYPE")
+        if len(self.ticks) and int(self.ticks["symbol"].max()) >= len(self.symbols):
+            raise ValueError(f"symbol index {int(self.ticks['symbol'].max())}, the frame names {len(self.symbols)} symbols")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """All ticks of the sector before `watermark_ns` have been sent. Only this and ticks move event time."""
+
+    sector: SectorId
+    source: Source
+    replay_id: str
+    watermark_ns: int
+    lockstep: bool = False  # the market waits until the portfolio has acknowledged this watermark
+    end_of_stream: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """A closed bar of one symbol; the right edge is exclusive. Prices are statistics here, hence float64."""
+
+    symbol: Symbol
+    open_ns: int
+    close_ns: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: int
+    trades: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BarSet:
+    """All bars of a sector that close at one time; only symbols that traded in it have one."""
+
+    close_ns: int
+    bars: dict[Symbol, Bar]
+    session_ns: int  # open of the session that holds the bar
+    slot: int  # 0-based number of the bar within its session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionGrid:
+    """Trading sessions and the bars in them: from each open, every `bar_ns`, the last one cut at the close.
+
+    open_ns, close_ns: (n,) int64, ascending, disjoint. Daily bars have bar_ns >= the longest session.
+    """
+
+    open_ns: NDArray[np.int64]
+    close_ns: NDArray[np.int64]
+    bar_ns: int
+
+    def __post_init__(self) -> None:
+        if self.bar_ns <= 0:
+            raise ValueError(f"bar_ns {self.bar_ns}: must be above 0")
+        if len(self.open_ns) != len(self.close_ns) or np.any(self.open_ns >= self.close_ns):
+            raise ValueError("each session must close after it opens")
+        if len(self.open_ns) > 1 and np.any(self.open_ns[1:] < self.close_ns[:-1]):
+            raise ValueError("sessions must be ascending and disjoint")
+
+    @property
+    def slots_max(self) -> int:
+        """Bars in the longest session."""
+        if len(self.open_ns) == 0:
+            return 0
+        return int(-(-int((self.close_ns - self.open_ns).max()) // self.bar_ns))

@@ -1,0 +1,128 @@
+"""Signals, intents, orders, fills and positions. Money and shares are Decimal or int, never float."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from tandem.domain.ids import PairId, Symbol
+
+
+class Side(StrEnum):
+    """The side of an order."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+    @property
+    def sign(self) -> int:
+        """+1 for buy, -1 for sell."""
+        return 1 if self is Side.BUY else -1
+
+    @property
+    def opposite(self) -> "Side":
+        """The side that undoes this one."""
+        return Side.SELL if self is Side.BUY else Side.BUY
+
+
+class OrderStatus(StrEnum):
+    """Life of one order, seen from our side. UNKNOWN: sent, and no answer tells what became of it."""
+
+    INITIALIZED = "initialized"
+    DENIED = "denied"
+    SUBMITTED = "submitted"
+    UNKNOWN = "unknown"
+    ACCEPTED = "accepted"
+    PARTIAL = "partial"
+    PENDING_CANCEL = "pending_cancel"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+    FILLED = "filled"
+
+    @property
+    def is_final(self) -> bool:
+        """Nothing can follow, except a late fill, which is always booked."""
+        return self in _FINAL
+
+
+_FINAL = frozenset({OrderStatus.DENIED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REJECTED, OrderStatus.FILLED})
+
+
+class PairState(StrEnum):
+    """Life of one pair's position."""
+
+    FLAT = "flat"
+    OPENING = "opening"
+    HEDGED = "hedged"
+    CLOSING = "closing"
+    UNWINDING = "unwinding"
+    QUARANTINED = "quarantined"
+
+
+class Action(StrEnum):
+    """What an intent wants done with a pair."""
+
+    OPEN_LONG = "open_long"  # buy the spread: buy a, sell b
+    OPEN_SHORT = "open_short"
+    CLOSE = "close"
+    UNWIND = "unwind"  # undo a single leg that stands alone
+
+
+class TradingMode(StrEnum):
+    """The kill switch. REDUCING and HALTED stop new opens; HALTED also stops closing on signals."""
+
+    ACTIVE = "active"
+    REDUCING = "reducing"
+    HALTED = "halted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One order of one leg. Market when limit_usd is None."""
+
+    client_order_id: str
+    intent_id: str
+    pair: PairId
+    leg: str  # "a" or "b"
+    attempt: int
+    symbol: Symbol
+    side: Side
+    qty: int
+    limit_usd: Decimal | None
+    decided_ns: int  # event time of the decision: the bar's close
+
+    def __post_init__(self) -> None:
+        if self.qty <= 0:
+            raise ValueError(f"order {self.client_order_id}: qty {self.qty}, must be above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fill:
+    """One execution as the broker reports it; execution_id is unique for ever."""
+
+    execution_id: str
+    client_order_id: str
+    symbol: Symbol
+    side: Side
+    qty: Decimal
+    price_usd: Decimal
+    event_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fee:
+    """Money the broker took for an execution or a day; activity_id is unique for ever."""
+
+    activity_id: str
+    symbol: Symbol | None
+    amount_usd: Decimal  # positive: paid by us
+    event_ns: int
+    description: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """Shares of one symbol; negative when short."""
+
+    symbol: Symbol
+    qty: Decimal
