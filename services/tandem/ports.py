@@ -25,9 +25,7 @@ class LogRecord:
 class LogWriter(Protocol):
     """Appends records. What was published is durable once flush returns."""
 
-    def publish(
-        self, topic: str, value: bytes | None, *, key: bytes | None = None, headers: dict[str, bytes] | None = None
-    ) -> None:
+    def publish(self, topic: str, value: bytes | None, *, key: bytes | None = None, headers: dict[str, bytes] | None = None) -> None:
         """Queue one record. Raises Transient when the queue is full for too long."""
         ...
 

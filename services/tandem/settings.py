@@ -23,9 +23,7 @@ class Settings(BaseSettings):
 
     alpaca_key_id: SecretStr = Field(default=SecretStr(""), description="API key; any text for the recycler.")
     alpaca_secret_key: SecretStr = Field(default=SecretStr(""), description="API secret; any text for the recycler.")
-    alpaca_data_url: str = Field(
-        default="", description="url_override of the market-data stream, e.g. ws://127.0.0.1:8765/v2/iex."
-    )
+    alpaca_data_url: str = Field(default="", description="url_override of the market-data stream, e.g. ws://127.0.0.1:8765/v2/iex.")
     alpaca_stream_url: str = Field(default="", description="url_override of trade updates, e.g. ws://127.0.0.1:8765/stream.")
     alpaca_api_url: str = Field(default="", description="url_override of the trading REST, e.g. http://127.0.0.1:8765.")
     alpaca_feed: str = Field(default="iex", description="iex or sip.")
@@ -40,16 +38,12 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="Address that a service's HTTP listens on.")
     port: int = Field(default=0, description="Port that a service's HTTP listens on.")
-    api_token: SecretStr = Field(
-        default=SecretStr(""), description="Bearer token for calls that change state; empty refuses them all."
-    )
+    api_token: SecretStr = Field(default=SecretStr(""), description="Bearer token for calls that change state; empty refuses them all.")
     log_level: str = Field(default="INFO")
 
     sector: str = Field(default="", description="Forecaster: its sector.")
     model_version: str = Field(default="", description="Forecaster: its pinned registry version.")
-    capital_usd: str = Field(
-        default="1000000", description="Portfolio: equity that the book opens with, must equal the broker's."
-    )
+    capital_usd: str = Field(default="1000000", description="Portfolio: equity that the book opens with, must equal the broker's.")
 
 
 def load() -> Settings:

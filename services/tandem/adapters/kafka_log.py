@@ -37,9 +37,7 @@ class KafkaWriter:
             raise Transient(f"Kafka at {servers}: {error!r}") from error
         self._failed: BaseException | None = None
 
-    def publish(
-        self, topic: str, value: bytes | None, *, key: bytes | None = None, headers: dict[str, bytes] | None = None
-    ) -> None:
+    def publish(self, topic: str, value: bytes | None, *, key: bytes | None = None, headers: dict[str, bytes] | None = None) -> None:
         """Queue one record; blocks while the queue is full."""
         try:
             future = self._producer.send(topic, value=value, key=key, headers=list((headers or {}).items()))
@@ -85,9 +83,7 @@ class KafkaReader:
                 metrics_enabled=False,
             )
             self._partitions = [
-                TopicPartition(name, number)
-                for name in topic_names
-                for number in sorted(self._consumer.partitions_for_topic(name) or ())
+                TopicPartition(name, number) for name in topic_names for number in sorted(self._consumer.partitions_for_topic(name) or ())
             ]
             if missing := set(topic_names) - {p.topic for p in self._partitions}:
                 raise Transient(f"Kafka at {servers} has no topic {', '.join(sorted(missing))}")

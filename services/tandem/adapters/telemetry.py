@@ -49,9 +49,7 @@ METRICS: Mapping[str, Metric] = {
     # recorder
     "recorder_bars_total": Metric(kind="counter", help="Bars written to Postgres.", labels=("sector",)),
     "recorder_scores_total": Metric(kind="counter", help="Forecasts scored against what then happened.", labels=("sector",)),
-    "recorder_late_ticks_total": Metric(
-        kind="counter", help="Ticks that came after their bar had closed; parked.", labels=("sector",)
-    ),
+    "recorder_late_ticks_total": Metric(kind="counter", help="Ticks that came after their bar had closed; parked.", labels=("sector",)),
     # forecaster
     "forecaster_ticks_total": Metric(kind="counter", help="Ticks read.", labels=("sector", "version")),
     "forecaster_forecasts_total": Metric(kind="counter", help="Forecasts published.", labels=("sector", "version")),
@@ -68,9 +66,7 @@ METRICS: Mapping[str, Metric] = {
     "portfolio_equity_usd": Metric(kind="gauge", help="Equity of the book at the last marks."),
     "portfolio_reconcile_mismatches_total": Metric(kind="counter", help="Differences found between the ledger and the broker."),
     "portfolio_cache_requests_total": Metric(kind="counter", help="Reads through the cache.", labels=("result",)),
-    "forecast_to_order_seconds": Metric(
-        kind="histogram", help="From a forecast's publication to the broker's answer to the order."
-    ),
+    "forecast_to_order_seconds": Metric(kind="histogram", help="From a forecast's publication to the broker's answer to the order."),
 }
 
 

@@ -31,9 +31,7 @@ class PairSpec:
                 f"pair {self.pair}: exit_z {self.exit_z}, entry_z {self.entry_z}, stop_z {self.stop_z}; must be 0 <= exit < entry < stop"
             )
         if not 0 <= self.probability_min < 1 or self.notional_usd <= 0 or self.hold_half_lives_max <= 0:
-            raise ValueError(
-                f"pair {self.pair}: probability_min in [0, 1), notional_usd and hold_half_lives_max above 0; found {self}"
-            )
+            raise ValueError(f"pair {self.pair}: probability_min in [0, 1), notional_usd and hold_half_lives_max above 0; found {self}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

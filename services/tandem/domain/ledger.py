@@ -40,6 +40,4 @@ class Entry:
             sums[posting.commodity] += posting.amount
         off = {commodity: amount for commodity, amount in sums.items() if amount != 0}
         if off or not self.postings:
-            raise InvariantBroken(
-                f"entry {self.entry_id} ({self.kind} {self.source_id}) sums to {off}, must be 0 in each commodity"
-            )
+            raise InvariantBroken(f"entry {self.entry_id} ({self.kind} {self.source_id}) sums to {off}, must be 0 in each commodity")
