@@ -28,6 +28,7 @@ class Forecast:
     beta: float  # hedge ratio: spread = log a - beta log b - mu
     mu: float
     spread: float
+    expected_spread: float  # AR(1) mean of the pair's next bar; realised variance = (next spread - expected_spread)^2
     z: float  # spread / its standard deviation in the training span
     variance: float  # of the spread's innovation over the next bar, after the GRU's correction
     garch_variance: float  # the same before the correction
@@ -36,7 +37,8 @@ class Forecast:
     bar_index: int  # bars of this pair since the end of training, counting from 0
 
     def __post_init__(self) -> None:
-        numbers = (self.price_a, self.price_b, self.beta, self.spread, self.z, self.variance, self.garch_variance)
+        numbers = (self.price_a, self.price_b, self.beta, self.mu, self.spread, self.expected_spread, self.z)
+        numbers += (self.variance, self.garch_variance, self.half_life_bars)
         if not all(map(math.isfinite, numbers)) or not 0 <= self.reversion_probability <= 1:
             raise ValueError(f"forecast of {self.pair} holds a number that is not finite: {self}")
         if self.variance <= 0 or self.garch_variance <= 0 or self.price_a <= 0 or self.price_b <= 0:
