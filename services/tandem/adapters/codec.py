@@ -134,6 +134,6 @@ def decode_control(data: bytes) -> ControlRecord:
             return RoutingPointer(**doc)
         if kind == "TradingState":
             return TradingState(**doc | {"mode": TradingMode(doc["mode"])})
-    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise BadRecord("control_malformed", str(error)) from error
     raise BadRecord("control_kind", f"kind {kind!r}, allowed are PairSpec, RoutingPointer, TradingState")

@@ -130,6 +130,10 @@ class KafkaReader:
         """The offset after the last record of each partition, now."""
         return {(p.topic, p.partition): offset for p, offset in self._consumer.end_offsets(self._partitions).items()}
 
+    def position(self, partition: tuple[str, int]) -> int:
+        """The offset that the next poll starts at."""
+        return int(self._consumer.position(TopicPartition(*partition)))
+
     def seek_to_beginning(self) -> None:
         """Read everything that is retained, whatever was committed."""
         self._consumer.seek_to_beginning(*self._partitions)

@@ -154,5 +154,9 @@ class HttpThread:
 
 
 _COUNTERS: _Made[Counter] = _Made("counter", lambda name, m: Counter(name, m.help, m.labels))
-_GAUGES: _Made[Gauge] = _Made("gauge", lambda name, m: Gauge(name, m.help, m.labels))
+_GAUGES: _Made[Gauge] = _Made(
+    # The mode counts only in prometheus_client's multiprocess mode, which BentoML switches on: without it each gauge gets a pid label.
+    "gauge",
+    lambda name, m: Gauge(name, m.help, m.labels, multiprocess_mode="mostrecent"),
+)
 _HISTOGRAMS: _Made[Histogram] = _Made("histogram", lambda name, m: Histogram(name, m.help, m.labels, buckets=_LATENCY_S))

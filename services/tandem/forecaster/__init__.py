@@ -1,0 +1,1 @@
+"""The forecaster: one BentoML service for each sector and pinned model version."""

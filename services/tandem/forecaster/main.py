@@ -1,0 +1,43 @@
+"""Runs the forecaster's BentoML app on one uvicorn process (docs/decisions/0002-own-uvicorn-for-bentoml.md).
+
+BentoML exposes metrics through prometheus_client's multiprocess mode, which is chosen when that library is imported: hence the late imports.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT. Exit code 2: a setting or the model cannot be used."""
+    os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+    home = Path(os.environ.setdefault("BENTOML_HOME", tempfile.mkdtemp(prefix="tandem-forecaster-")))
+    series = home / "series"
+    shutil.rmtree(series, ignore_errors=True)  # those of an earlier process would be summed with ours
+    series.mkdir(parents=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(series)
+    sys.exit(_serve())
+
+
+def _serve() -> int:
+    import uvicorn  # noqa: PLC0415 after PROMETHEUS_MULTIPROC_DIR
+
+    from tandem import settings as settings_module  # noqa: PLC0415
+    from tandem.domain.errors import TandemError  # noqa: PLC0415
+    from tandem.forecaster.service import Forecaster  # noqa: PLC0415
+
+    settings = settings_module.load()
+    try:
+        if not settings.port:
+            raise SystemExit("tandem forecaster: TANDEM_PORT is not set")
+        uvicorn.run(Forecaster.to_asgi(), host=settings.host, port=settings.port, log_level="warning", access_log=False)
+    except TandemError as error:
+        print(f"tandem forecaster: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    main()
