@@ -1,0 +1,1 @@
+"""The service that turns the market-data stream into tick frames on Kafka, with heartbeats and a dead letter."""

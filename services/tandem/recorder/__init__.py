@@ -1,0 +1,1 @@
+"""The service that keeps history: ticks as bars and forecasts as scores, in Postgres."""
