@@ -1,0 +1,148 @@
+"""Bars to forecasts: the state of every pair of a sector and how a bar moves it. Forward filter only, O(1) per bar.
+
+Live, replay and backtest run this `step`; it starts from the state that the bundle carries from the end of training. Does not know where
+bars come from, nor who acts on a forecast.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tandem.domain.forecasts import Forecast
+from tandem.domain.ids import Symbol
+from tandem.domain.market import BarSet
+from tandem.quant.bundle import Bundle
+from tandem.quant.features import FEATURES, PairArrays, Step, Vector, advance, pair_arrays, scaled
+from tandem.quant.network import Network, Outputs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PairTable:
+    """What does not change while a version runs: parameters of P pairs, and which of S symbols are their legs."""
+
+    bundle: Bundle
+    arrays: PairArrays
+    symbols: dict[Symbol, int]
+    leg_a: NDArray[np.intp]  # (P,)
+    leg_b: NDArray[np.intp]
+    feature_mean: Vector  # (F,)
+    feature_sd: Vector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ForecastState:
+    """The filter's state after the last bar. Arrays are never changed in place."""
+
+    table: PairTable
+    close_ns: int  # bars up to this one have been taken in
+    spread: Vector  # (P,)
+    variance: Vector  # (P,) of the next bar, unit scale
+    window: NDArray[np.float32]  # (P, sequence, F) scaled
+    bars: NDArray[np.int64]  # (P,) since the end of training
+    withheld: NDArray[np.int64]  # (P,) bars in which both legs traded and no finite forecast came out
+
+
+def initial_forecasts(bundle: Bundle) -> ForecastState:
+    """The state at the end of training. Raises ValueError for a bundle with another feature schema."""
+    if bundle.features != FEATURES:
+        raise ValueError(f"the bundle has features {bundle.features}, this version computes {FEATURES}")
+    symbols = {symbol: i for i, symbol in enumerate(sorted({leg for p in bundle.pairs for leg in (p.leg_a, p.leg_b)}))}
+    table = PairTable(
+        bundle=bundle,
+        arrays=pair_arrays(bundle.pairs),
+        symbols=symbols,
+        leg_a=np.array([symbols[p.leg_a] for p in bundle.pairs], dtype=np.intp),
+        leg_b=np.array([symbols[p.leg_b] for p in bundle.pairs], dtype=np.intp),
+        feature_mean=np.array(bundle.feature_mean),
+        feature_sd=np.array(bundle.feature_sd),
+    )
+    return ForecastState(
+        table=table,
+        close_ns=bundle.trained_to_ns,
+        spread=np.array([p.start.spread for p in bundle.pairs]),
+        variance=np.array([p.start.variance for p in bundle.pairs]),
+        window=np.array([p.start.window for p in bundle.pairs], dtype=np.float32),
+        bars=np.zeros(len(bundle.pairs), dtype=np.int64),
+        withheld=np.zeros(len(bundle.pairs), dtype=np.int64),
+    )
+
+
+def step(state: ForecastState, bar_set: BarSet, network: Network) -> tuple[ForecastState, tuple[Forecast, ...]]:
+    """The forecasts of the pairs whose two legs traded in this bar. A bar that is not after the last one taken in is ignored.
+
+    So is one up to the end of training, which the initial state has seen. A pair whose numbers leave the finite range is withheld and counted: with a bad price its state stays as it was.
+    """
+    if bar_set.close_ns <= state.close_ns:
+        return state, ()
+    table = state.table
+    close = np.full(len(table.symbols), np.nan)
+    for symbol, bar in bar_set.bars.items():
+        index = table.symbols.get(symbol)
+        if index is not None:
+            close[index] = bar.close
+    price_a, price_b = close[table.leg_a], close[table.leg_b]
+    traded = ~(np.isnan(price_a) | np.isnan(price_b))
+    moved = advance(table.arrays, state.spread, state.variance, prices=(price_a, price_b), slot=bar_set.slot)
+    after = _taken_in(state, moved, bar_set.close_ns)
+    rows = np.flatnonzero(moved.valid)
+    forecasts = _forecasts(after, moved, rows, outputs=network(after.window[rows]), prices=(price_a, price_b)) if len(rows) else {}
+    shown = np.zeros(len(traded), dtype=bool)
+    shown[list(forecasts)] = True
+    return replace(after, withheld=state.withheld + (traded & ~shown)), tuple(forecasts.values())
+
+
+def _taken_in(state: ForecastState, moved: Step, close_ns: int) -> ForecastState:
+    valid, table = moved.valid, state.table
+    window = state.window.copy()
+    window[valid, :-1] = state.window[valid, 1:]
+    window[valid, -1] = scaled(moved.rows[valid], table.feature_mean, table.feature_sd)
+    return replace(
+        state,
+        close_ns=close_ns,
+        spread=np.where(valid, moved.spread, state.spread),
+        variance=np.where(valid, moved.variance, state.variance),
+        window=window,
+        bars=state.bars + valid,
+    )
+
+
+def _forecasts(
+    state: ForecastState, moved: Step, rows: NDArray[np.intp], *, outputs: Outputs, prices: tuple[Vector, Vector]
+) -> dict[int, Forecast]:
+    """Forecasts by row, without those that are not finite."""
+    bundle = state.table.bundle
+    variance, probability = hybrid(bundle, moved.garch_variance[rows], outputs)
+    sound = np.isfinite(variance) & (variance > 0) & np.isfinite(probability)
+    result: dict[int, Forecast] = {}
+    for i in np.flatnonzero(sound).tolist():
+        row = int(rows[i])
+        pair = bundle.pairs[row]
+        result[row] = Forecast(
+            pair=pair.pair,
+            leg_a=pair.leg_a,
+            leg_b=pair.leg_b,
+            price_a=float(prices[0][row]),
+            price_b=float(prices[1][row]),
+            beta=pair.beta,
+            mu=pair.mu,
+            spread=float(moved.spread[row]),
+            expected_spread=float(moved.expected_spread[row]),
+            z=float(moved.z[row]),
+            variance=float(variance[i]),
+            garch_variance=float(moved.garch_variance[row]),
+            reversion_probability=float(probability[i]),
+            half_life_bars=pair.half_life_bars,
+            bar_index=int(state.bars[row]) - 1,
+        )
+    return result
+
+
+def hybrid(bundle: Bundle, garch_variance: Vector, outputs: Outputs) -> tuple[Vector, Vector]:
+    """(variance, reversion probability), each (n,), from GARCH variances (n,) and the network's outputs (n, 2)."""
+    calibration = bundle.calibration
+    with np.errstate(over="ignore", invalid="ignore"):  # not finite: withheld by the caller
+        variance = garch_variance * np.exp(calibration.shrink * outputs[:, 0].astype(np.float64))
+        score = calibration.slope * outputs[:, 1].astype(np.float64) + calibration.intercept
+        probability = 1.0 / (1.0 + np.exp(-score))
+    return variance, probability

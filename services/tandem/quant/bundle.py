@@ -1,0 +1,205 @@
+"""The model bundle: all that one MLflow version is. A JSON document and an ONNX graph, held together by a digest of both.
+
+The digest depends on content only: no clock, commit or registry version is inside, so that two trainings on the same data with the same
+settings and seed give the same digest. Written by the trainer, read by forecasters. Knows no file, server or library of either.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tandem.domain.errors import BadRecord
+from tandem.domain.ids import PairId, SectorId, Symbol, pair_id, sector_id, symbol
+
+FORMAT = 1  # generation of this format; part of the registered model's name
+DOCUMENT = "bundle.json"
+GRAPH = "gru.onnx"
+
+
+def model_name(sector: str) -> str:
+    """The registered model's name of a sector."""
+    return f"pairs_trading_gru_garch_{sector}_v{FORMAT}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Garch11:
+    """GARCH(1,1) with Student-t innovations, for innovations divided by `scale` and by the root of their slot's profile."""
+
+    omega: float
+    alpha: float
+    beta: float
+    nu: float  # degrees of freedom, above 2
+    scale: float  # standard deviation of the training innovations, spread units; the recursion runs at unit variance
+
+    def __post_init__(self) -> None:
+        if not (self.omega > 0 and self.alpha >= 0 and self.beta >= 0 and self.nu > 2 and self.scale > 0 and math.isfinite(self.scale)):
+            raise ValueError(f"GARCH parameters out of range: {self}")
+        if self.alpha + self.beta >= 1:
+            raise ValueError(f"alpha + beta = {self.alpha + self.beta}, must be below 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairStart:
+    """The filter's state after the last training bar: where serving goes on."""
+
+    spread: float
+    variance: float  # of the next bar, at unit scale and before its slot's profile
+    bars: int  # training bars of this pair
+    window: tuple[tuple[float, ...], ...]  # (sequence, features), scaled, oldest first; exact float32 values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairTest:
+    """What screening found for one pair, kept whether it passed or not. p and q are of Engle-Granger, both directions."""
+
+    pair: PairId
+    p_value: float  # leg a on leg b
+    p_value_reverse: float
+    q_value: float  # of the better direction, Benjamini-Hochberg over all tests of the sector
+    half_life_bars: float | None  # None when the spread shows no reversion
+    declared: bool
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """A pair that could not be fitted, and why."""
+
+    pair: PairId
+    reason: str  # short code
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairModel:
+    """One pair's fitted numbers. spread = log a - beta log b - mu; its mean is AR(1); all from the training span only."""
+
+    pair: PairId
+    leg_a: Symbol
+    leg_b: Symbol
+    beta: float
+    mu: float
+    spread_sd: float
+    intercept: float  # AR(1): E[next] = intercept + phi * spread
+    phi: float
+    half_life_bars: float
+    garch: Garch11
+    profile: tuple[float, ...]  # variance factor per slot of the session; (1.0,) for daily bars
+    start: PairStart
+
+    def __post_init__(self) -> None:
+        if pair_id(self.leg_a, self.leg_b) != self.pair:
+            raise ValueError(f"pair {self.pair} has legs {self.leg_a} and {self.leg_b}")
+        if not 0 <= abs(self.phi) < 1 or self.spread_sd <= 0 or self.half_life_bars <= 0:
+            raise ValueError(f"pair {self.pair}: phi in (-1, 1), spread_sd and half_life_bars above 0; found {self}")
+        if not self.profile or min(self.profile) <= 0:
+            raise ValueError(f"pair {self.pair}: the profile needs a factor above 0 for each slot")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """How the network's two numbers become a variance and a probability; fitted on the validation part.
+
+    variance = GARCH variance * exp(shrink * correction); probability = sigmoid(slope * logit + intercept).
+    """
+
+    shrink: float
+    slope: float
+    intercept: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shrink <= 1 or self.slope < 0:
+            raise ValueError(f"shrink in [0, 1] and slope from 0; found {self}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """One sector's model."""
+
+    sector: SectorId
+    bar: str
+    trained_from_ns: int
+    trained_to_ns: int  # close of the last training bar; serving ignores bars up to it
+    data_digest: str  # sha256 of the data file
+    seed: int
+    horizon_bars: int
+    cost: float  # of a round trip in log-price units for beta 1: what a reversion must exceed
+    features: tuple[str, ...]
+    feature_mean: tuple[float, ...]
+    feature_sd: tuple[float, ...]
+    sequence: int
+    calibration: Calibration
+    pairs: tuple[PairModel, ...]
+    tests: tuple[PairTest, ...]
+    rejections: tuple[Rejection, ...]
+    metrics: dict[str, float]
+    settings: dict[str, Any]  # all hyperparameters, plain JSON values
+    onnx: bytes
+
+    def __post_init__(self) -> None:
+        width = len(self.features)
+        if not self.pairs or len({p.pair for p in self.pairs}) != len(self.pairs):
+            raise ValueError("a bundle holds at least one pair, each once")
+        if not len(self.feature_mean) == len(self.feature_sd) == width or min(self.feature_sd) <= 0:
+            raise ValueError(f"{width} features need as many means and standard deviations above 0")
+        for pair in self.pairs:
+            if len(pair.start.window) != self.sequence or any(len(row) != width for row in pair.start.window):
+                raise ValueError(f"pair {pair.pair}: the window must be {self.sequence} x {width}")
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the document and the graph."""
+        return _digest(_document(self), self.onnx)
+
+
+def encode(bundle: Bundle) -> dict[str, bytes]:
+    """The bundle as files. The same bundle always gives the same bytes."""
+    document = _document(bundle) | {"digest": bundle.digest}
+    return {DOCUMENT: json.dumps(document, sort_keys=True, indent=1, allow_nan=False).encode(), GRAPH: bundle.onnx}
+
+
+def decode(files: Mapping[str, bytes]) -> Bundle:
+    """The bundle in these files. Raises BadRecord when one is missing, malformed, of another format, or does not match the digest."""
+    if missing := {DOCUMENT, GRAPH} - set(files):
+        raise BadRecord("bundle_incomplete", f"missing {', '.join(sorted(missing))}")
+    try:
+        document = json.loads(files[DOCUMENT])
+        stated = document.pop("digest")
+        if document.get("format") != FORMAT:
+            raise BadRecord("bundle_format", f"format {document.get('format')!r}, expected {FORMAT}")
+        if stated != (found := _digest(document, files[GRAPH])):
+            raise BadRecord("bundle_digest", f"content has digest {found}, the document states {stated}")
+        return _bundle(document, files[GRAPH])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadRecord("bundle_malformed", f"{type(error).__name__}: {error}") from error
+
+
+def _document(bundle: Bundle) -> dict[str, Any]:
+    document = {name: value for name, value in asdict(bundle).items() if name != "onnx"}
+    return document | {"format": FORMAT}
+
+
+def _digest(document: Mapping[str, Any], graph: bytes) -> str:
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode() + b"\0" + graph).hexdigest()
+
+
+def _bundle(document: dict[str, Any], graph: bytes) -> Bundle:
+    document.pop("format")
+    document["sector"] = sector_id(document["sector"])
+    for name in ("features", "feature_mean", "feature_sd"):
+        document[name] = tuple(document[name])
+    document["calibration"] = Calibration(**document["calibration"])
+    document["pairs"] = tuple(map(_pair, document["pairs"]))
+    document["tests"] = tuple(PairTest(**row) for row in document["tests"])
+    document["rejections"] = tuple(Rejection(**row) for row in document["rejections"])
+    return Bundle(**document, onnx=graph)
+
+
+def _pair(row: dict[str, Any]) -> PairModel:
+    start = PairStart(**row["start"] | {"window": tuple(map(tuple, row["start"]["window"]))})
+    legs = {"leg_a": symbol(row["leg_a"]), "leg_b": symbol(row["leg_b"])}
+    return PairModel(**row | legs | {"garch": Garch11(**row["garch"]), "profile": tuple(row["profile"]), "start": start})
