@@ -1,0 +1,1 @@
+"""What is declared, and what follows from it: manifests, and later gates, plans and Kubernetes objects. Pure."""
