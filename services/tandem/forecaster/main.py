@@ -1,6 +1,6 @@
 """Runs the forecaster's BentoML app on one uvicorn process (docs/decisions/0002-own-uvicorn-for-bentoml.md).
 
-BentoML exposes metrics through prometheus_client's multiprocess mode, which is chosen when that library is imported: hence the late imports.
+BentoML exposes metrics through prometheus_client's multiprocess mode, chosen when that library is imported: hence the late imports.
 """
 
 import os

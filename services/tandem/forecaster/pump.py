@@ -38,7 +38,7 @@ class Pump:
         self._caught_up = False
         self.failure: str | None = None
         self.next_offset = 0
-        self._labels = {"sector": sector, "version": self._version}
+        self._labels = {"sector": self._sector, "version": self._version}
         telemetry.gauge("forecaster_model_info").labels(**self._labels, digest=model.ref.digest[:12]).set(1)
 
     def why_not_ready(self) -> str | None:
