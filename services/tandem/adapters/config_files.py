@@ -59,9 +59,14 @@ class DeclaredPair:
 def load_sectors(config_dir: Path) -> Sectors:
     """config_dir/sectors.yaml. Raises BadSetting with all faults."""
     path = config_dir / SECTORS_FILE
-    documents = read_documents(str(path), read_text(path))
+    return parse_sectors(str(path), read_text(path))
+
+
+def parse_sectors(file: str, text: str) -> Sectors:
+    """The same from a text; `file` names it in messages."""
+    documents = read_documents(file, text)
     if len(documents) != 1:
-        raise BadSetting(f"{path}: {len(documents)} YAML documents, must be 1")
+        raise BadSetting(f"{file}: {len(documents)} YAML documents, must be 1")
     return _SectorsReader(documents[0]).read()
 
 

@@ -1,9 +1,8 @@
-"""YAML files with the line of every value, for messages; and a rewrite that keeps comments and order. Through ruamel.yaml.
+"""YAML files with the line of every value, and their atomic replacement. Through ruamel.yaml.
 
-Knows nothing of what the documents mean: config_files.py does.
+Knows nothing of what the documents mean (config_files.py) nor how to change one (yaml_edit.py).
 """
 
-import io
 import os
 import tempfile
 from dataclasses import dataclass
@@ -56,19 +55,12 @@ def read_documents(file: str, text: str, *, as_kubectl: bool = False) -> tuple[D
 def read_text(path: Path) -> str:
     """The file as UTF-8. Raises BadSetting if it is missing or cannot be read."""
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8", newline="") as stream:  # line ends as they are, so that an edit keeps them
+            return stream.read()
     except FileNotFoundError as error:
         raise BadSetting(f"{path}: no such file") from error
     except (OSError, UnicodeDecodeError) as error:
         raise BadSetting(f"{path}: cannot be read: {error}") from error
-
-
-def rewrite(path: Path, root: CommentedMap) -> None:
-    """Replace the file by the edited document: comments, order and quotes stay; a reader sees the old file or the new one.
-
-    Raises BadSetting if the folder cannot be written.
-    """
-    write_atomically(path, _dump(root))
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -78,7 +70,7 @@ def write_atomically(path: Path, text: str) -> None:
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
                 stream.write(text)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -90,14 +82,6 @@ def write_atomically(path: Path, text: str) -> None:
         raise BadSetting(f"{path}: cannot be written: {error}") from error
 
 
-def editable(path: Path) -> CommentedMap:
-    """The file's only document, to be changed in place and given to `rewrite`. Raises BadSetting."""
-    roots = [root for root in _parse(_round_trip(), str(path), read_text(path)) if root is not None]
-    if len(roots) != 1 or not isinstance(roots[0], CommentedMap):
-        raise BadSetting(f"{path}: {len(roots)} documents, must be one mapping of keys to values")
-    return roots[0]
-
-
 def _parse(yaml: YAML, file: str, text: str) -> list[Any]:
     try:
         return list(yaml.load_all(text))
@@ -106,17 +90,3 @@ def _parse(yaml: YAML, file: str, text: str) -> list[Any]:
         raise BadSetting(f"{file}:{line}: not readable as YAML: {error.problem or error.context}") from error
     except YAMLError as error:
         raise BadSetting(f"{file}: not readable as YAML: {error}") from error
-
-
-def _dump(root: CommentedMap) -> str:
-    stream = io.StringIO()
-    _round_trip().dump(root, stream)
-    return stream.getvalue()
-
-
-def _round_trip() -> YAML:
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 10_000  # never fold a line that the author did not
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    return yaml

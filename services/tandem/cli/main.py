@@ -1,0 +1,111 @@
+"""The command `tandem`: a table of sub-commands, each imported only when it is called, so that `tandem --help` answers at once.
+
+Decides how errors end a command: one line on stderr and exit code 1; a wrong use of the command exits with 2.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from tandem.domain.errors import TandemError
+
+
+class Part(NamedTuple):
+    """A sub-command: the module that holds it, the function or Typer app in it, and its line in the help."""
+
+    module: str
+    attribute: str
+    help: str
+    panel: str
+
+
+_RUN, _DECLARE, _LOOK, _PARTS = "Run the platform", "Declare", "Look", "Single parts"
+PARTS: dict[str, Part] = {
+    "demo": Part("tandem.cli.demo", "demo", "Train, then replay real data through the whole platform; prints a summary.", _RUN),
+    "up": Part("tandem.cli.platform", "up", "Start the platform on this machine.", _RUN),
+    "down": Part("tandem.cli.platform", "down", "Stop it.", _RUN),
+    "status": Part("tandem.cli.platform", "status", "What runs, where, and whether it is ready.", _RUN),
+    "apply": Part("tandem.cli.apply", "apply", "Declare pairs from manifests (files, folders or standard input).", _DECLARE),
+    "delete": Part("tandem.cli.apply", "delete", "Withdraw a declared pair.", _DECLARE),
+    "symbols": Part("tandem.cli.symbols", "app", "Symbols of the sectors: show, add, remove, switch presets.", _DECLARE),
+    "sectors": Part("tandem.cli.sectors", "app", "Sectors: show them, choose the active ones.", _DECLARE),
+    "pairs": Part("tandem.cli.book", "pairs", "Declared pairs with their state and position.", _LOOK),
+    "orders": Part("tandem.cli.book", "orders", "Orders, newest first.", _LOOK),
+    "positions": Part("tandem.cli.book", "positions", "Positions of the book.", _LOOK),
+    "forecast": Part("tandem.cli.book", "forecast", "The current forecast of a pair, from its sector's forecaster.", _LOOK),
+    "recycler": Part("tandem.recycler.cli", "app", "Serve recorded data as if it were Alpaca, with a paper exchange.", _PARTS),
+    "train": Part("tandem.trainer.cli", "train", "Train a sector's model and register it.", _PARTS),
+}
+
+
+def command_of(name: str) -> Any:
+    """The click command of a part. Exits with 1 and says what is missing when it cannot be imported."""
+    part = PARTS[name]
+    try:
+        found = getattr(import_module(part.module), part.attribute)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if missing.split(".")[0] == "tandem":
+            reason = f"this installation has no {missing}"
+        else:
+            reason = f"the package {missing!r} is not installed; `make setup` installs everything, or pip: tandem-trading[train,local]"
+        typer.echo(f"error: tandem {name} cannot run: {reason}", err=True)
+        raise typer.Exit(1) from error
+    if isinstance(found, typer.Typer):
+        return get_command(found)
+    single = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
+    single.command(name)(found)
+    return get_command(single)
+
+
+class _LazyCommand(TyperCommand):
+    """Stands for a part in the help; becomes the part when it is called."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        return command_of(str(self.name)).make_context(info_name, args, parent=parent, **extra)
+
+
+class _Parts(TyperGroup):
+    """The group of all parts."""
+
+    def __init__(self, **attrs: Any) -> None:
+        super().__init__(**attrs)
+        for name, part in PARTS.items():
+            self.add_command(_LazyCommand(name, callback=None, help=part.help, rich_help_panel=part.panel))
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TandemError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(1) from error
+
+
+# Locals are never shown with a traceback: they may hold a password.
+app = typer.Typer(cls=_Parts, no_args_is_help=True, pretty_exceptions_show_locals=False, add_completion=False, name="tandem")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tandem {version('tandem-trading')}")
+        raise typer.Exit
+
+
+@app.callback()
+def tandem(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Tandem serves GARCH-GRU models to live pairs trading.
+
+    Start with `tandem demo`, or with `tandem up` and `tandem apply -f config/pairs`.
+    """
+
+
+if __name__ == "__main__":
+    app()
