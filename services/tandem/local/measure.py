@@ -28,6 +28,7 @@ class KafkaCounts:
     forecasts: int = 0
     bars_forecast: int = 0  # (sector, bar) that carried at least one forecast
     parked: int = 0
+    last_price: dict[str, float] = field(default_factory=dict)  # of each symbol's last tick
     latency_ms: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))  # ingestor's receipt to forecast's publication
 
 
@@ -69,7 +70,9 @@ def _ticks_of(servers: str, sector: str, counts: KafkaCounts) -> dict[str, NDArr
         counts.first_event_ns = first if counts.first_event_ns is None else min(first, counts.first_event_ns)
         counts.last_event_ns = last if counts.last_event_ns is None else max(last, counts.last_event_ns)
         for number in np.unique(frame.ticks["symbol"]):
-            parts[frame.symbols[number]].append(frame.ticks["trade_id"][frame.ticks["symbol"] == number])
+            of_symbol = frame.ticks[frame.ticks["symbol"] == number]
+            parts[frame.symbols[number]].append(of_symbol["trade_id"])
+            counts.last_price[frame.symbols[number]] = float(of_symbol["price"][-1])
     return {symbol: np.concatenate(arrays) for symbol, arrays in parts.items()}
 
 

@@ -1,0 +1,134 @@
+"""What runs, written down: one JSON file for each child under home/run, so that the next command finds what a killed supervisor left.
+
+A pid alone proves nothing, since the kernel uses it again: a record counts only while the process of that pid started when it says.
+"""
+
+import json
+import os
+import signal
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+_SAME_START_S = 0.05  # psutil derives the start time from clock ticks since boot (10 ms)
+_GONE_S = 5.0  # SIGKILL needs only a schedule; more means a process stuck in the kernel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One child that was started. It leads a process group of its own."""
+
+    name: str
+    pid: int
+    started_s: float  # Unix time, as the kernel tells it
+    port: int
+    ready_url: str  # answers 200 when ready; empty: ready when the port accepts
+    stop_signal: int
+    stop_phase: int
+    log: str
+
+    def process(self) -> psutil.Process | None:
+        """The process, None if it has ended. A zombie has ended."""
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started_s) <= _SAME_START_S
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.NoSuchProcess:
+            return None
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Store or replace the record of this name, all at once."""
+    write_json(folder / f"{record.name}.child.json", asdict(record))
+
+
+def read_records(folder: Path) -> tuple[Record, ...]:
+    """All records, by start. A file that is no record (cut short by a full disk) is left out: its process cannot be known."""
+    records = []
+    for path in folder.glob("*.child.json"):
+        with suppress(TypeError, ValueError, FileNotFoundError):
+            records.append(Record(**json.loads(path.read_text())))
+    return tuple(sorted(records, key=lambda r: r.started_s))
+
+
+def forget(folder: Path, record: Record) -> None:
+    """Remove the record of a child that has ended."""
+    (folder / f"{record.name}.child.json").unlink(missing_ok=True)
+
+
+def write_json(path: Path, document: object) -> None:
+    """Write a file that only this user may read (it may hold a password), all at once."""
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    partial.touch(mode=0o600)
+    partial.write_text(json.dumps(document, indent=1))
+    partial.replace(path)
+
+
+def family(records: Iterable[Record]) -> list[psutil.Process]:
+    """All living processes that belong to these children: themselves, their groups and their descendants.
+
+    Groups, because a descendant whose parent has ended belongs to init; descendants, because Postgres's have groups of their own.
+    """
+    leaders: dict[int, psutil.Process | None] = {r.pid: r.process() for r in records}
+    found: dict[int, psutil.Process] = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, ProcessLookupError, PermissionError):
+            group = os.getpgid(process.pid)
+            if group not in leaders or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            # A foreign process that got the pid of an ended leader would lead a group of that number, too.
+            if leaders[group] is not None or not psutil.pid_exists(group):
+                found[process.pid] = process
+    for leader in leaders.values():
+        with suppress(psutil.NoSuchProcess):
+            if leader is not None:
+                found |= {p.pid: p for p in (leader, *leader.children(recursive=True))}
+    return list(found.values())
+
+
+def kill(processes: Iterable[psutil.Process]) -> list[int]:
+    """SIGKILL, then wait. Returns the pids that survived; psutil refuses to signal a pid that was used again."""
+    targets = list(processes)
+    for process in targets:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    _, left = psutil.wait_procs(targets, timeout=_GONE_S)
+    return [p.pid for p in left]
+
+
+def end_leftovers(folder: Path, grace_s: float) -> tuple[list[str], list[int]]:
+    """Stop what a supervisor that is no more has left: stop signal, wait, SIGKILL, phase by phase.
+
+    Returns the names of those that were still running and the pids that survived. Records of the ended ones are removed.
+    """
+    records = read_records(folder)
+    ended, survivors = [], []
+    for phase in sorted({r.stop_phase for r in records}):
+        members = [r for r in records if r.stop_phase == phase]
+        everyone = family(members)
+        if everyone:
+            ended += [r.name for r in members if r.process() is not None]
+        for record in members:
+            if (process := record.process()) is not None:
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.Signals(record.stop_signal))
+        _, left = psutil.wait_procs(everyone, timeout=grace_s)
+        survivors += kill(left)
+    for record in records:
+        if record.process() is None:
+            forget(folder, record)
+    return ended, survivors
+
+
+def memory_bytes(process: psutil.Process) -> int:
+    """Memory of one process: its proportional share (PSS), so that what Postgres's processes share counts once; RSS where PSS is hidden."""
+    try:
+        try:
+            return int(process.memory_full_info().pss)
+        except psutil.AccessDenied:
+            return int(process.memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0
