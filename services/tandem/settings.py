@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tandem.domain.errors import BadSetting
 
 
 class Settings(BaseSettings):
@@ -36,10 +38,16 @@ class Settings(BaseSettings):
         description="How long after its event a live tick may arrive; heartbeats close bars that much later.",
     )
 
+    mute_s_max: float = Field(
+        default=30,
+        gt=0,
+        description="Reconnect a live market-data stream that is silent for so long while the exchange is open.",
+    )
+
     host: str = Field(default="127.0.0.1", description="Address that a service's HTTP listens on.")
     port: int = Field(default=0, description="Port that a service's HTTP listens on.")
     api_token: SecretStr = Field(default=SecretStr(""), description="Bearer token for calls that change state; empty refuses them all.")
-    log_level: str = Field(default="INFO")
+    log_level: str = Field(default="INFO", description="Least level that is logged: DEBUG, INFO, WARNING or ERROR.")
 
     sector: str = Field(default="", description="Forecaster: its sector.")
     model_version: str = Field(default="", description="Forecaster: its pinned registry version.")
@@ -47,5 +55,9 @@ class Settings(BaseSettings):
 
 
 def load() -> Settings:
-    """Settings from the environment."""
-    return Settings()
+    """Settings from the environment. Raises BadSetting with every value that cannot be used."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = [f"{fault['loc'][0]} is {fault['input']!r}: {fault['msg']}" for fault in error.errors()]
+        raise BadSetting("settings: " + "; ".join(faults)) from error

@@ -51,3 +51,17 @@ def service_grid(bar: str, now_ns: int) -> SessionGrid:
     A service that runs past its end stops with InvariantBroken (flow/bars.py) and gets the next year at its restart.
     """
     return session_grid(bar, SERVICE_FROM_NS, now_ns + _SERVICE_AHEAD_NS)
+
+
+class MarketHours:
+    """Whether the exchange is open, for a process that runs for years: the calendar is renewed when it is used up."""
+
+    def __init__(self) -> None:
+        self._grid: SessionGrid | None = None
+
+    def is_open(self, now_ns: int) -> bool:
+        """Whether `now_ns` is within a session."""
+        if self._grid is None or now_ns > self._grid.close_ns[-1]:
+            self._grid = session_grid("1d", now_ns, now_ns + _SERVICE_AHEAD_NS)
+        session = int(np.searchsorted(self._grid.open_ns, now_ns, side="right")) - 1
+        return session >= 0 and now_ns < self._grid.close_ns[session]

@@ -5,6 +5,7 @@ topics, reasons from a fixed list. Never a pair x leg x version product.
 """
 
 import logging
+import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -18,6 +19,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+
+from tandem.domain.errors import BadSetting
 
 T = TypeVar("T")
 _LATENCY_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -44,12 +47,15 @@ METRICS: Mapping[str, Metric] = {
     "ingestor_frames_total": Metric(kind="counter", help="Frames written to the sector's topic.", labels=("sector",)),
     "ingestor_parked_total": Metric(kind="counter", help="Messages parked in the dead letter topic.", labels=("reason",)),
     "ingestor_stream_errors_total": Metric(kind="counter", help="Error frames of the market-data stream.", labels=("code",)),
+    "ingestor_duplicates_total": Metric(kind="counter", help="Ticks that were there already, e.g. after a reconnect; left out."),
     "ingestor_connected": Metric(kind="gauge", help="1 while the market-data stream is subscribed."),
     "ingestor_watermark_seconds": Metric(kind="gauge", help="Event time of the last heartbeat, Unix seconds."),
     # recorder
     "recorder_bars_total": Metric(kind="counter", help="Bars written to Postgres.", labels=("sector",)),
     "recorder_scores_total": Metric(kind="counter", help="Forecasts scored against what then happened.", labels=("sector",)),
     "recorder_late_ticks_total": Metric(kind="counter", help="Ticks that came after their bar had closed; parked.", labels=("sector",)),
+    "recorder_parked_total": Metric(kind="counter", help="Records parked in the dead letter topic.", labels=("reason",)),
+    "recorder_lag_records": Metric(kind="gauge", help="Records of a topic that have had no effect in Postgres yet.", labels=("topic",)),
     # forecaster
     "forecaster_ticks_total": Metric(kind="counter", help="Ticks read.", labels=("sector", "version")),
     "forecaster_forecasts_total": Metric(kind="counter", help="Forecasts published.", labels=("sector", "version")),
@@ -141,11 +147,22 @@ class HttpThread:
         config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False, lifespan="auto")
         self._server = uvicorn.Server(config)
         self._server.install_signal_handlers = lambda: None
-        self._thread = threading.Thread(target=self._server.run, name="http", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
 
     def start(self) -> None:
-        """Serve in the background."""
+        """Serve in the background. Raises BadSetting if the address cannot be taken, e.g. because another process has the port."""
+        config = self._server.config
+        self._socket = socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind((config.host, config.port))
+        except OSError as error:
+            self._socket.close()
+            raise BadSetting(f"TANDEM_HOST, TANDEM_PORT: cannot listen on {config.host}:{config.port}: {error.strerror}") from error
         self._thread.start()
+
+    def _serve(self) -> None:
+        self._server.run(sockets=[self._socket])
 
     def stop(self) -> None:
         """Finish running requests and stop."""
