@@ -10,7 +10,7 @@ DEMO_ARGS ?=
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test unit lint format type verify lock clean
+.PHONY: help setup setup-dev demo test unit lint format type verify generate lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ format: setup-dev  ## rewrite the code in the house format
 
 verify: setup-dev  ## generated files and locks are up to date
 	$(BIN)/python -m tandem.cli.verify
+
+generate: setup-dev  ## write the reference pages from the code
+	$(BIN)/python -m tandem.cli.generate
 
 lock: | $(UV)  ## resolve the dependencies again
 	$(UV) pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 pyproject.toml requirements/build.in --extra train --extra local -o requirements/run.lock

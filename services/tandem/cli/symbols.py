@@ -152,6 +152,6 @@ def _rows(sectors: Sectors, with_data: tuple[str, ...] | None) -> list[_Row]:
 def _symbols_of_file(path: Path) -> tuple[str, ...]:
     """The symbols that a data file holds."""
     # pyarrow takes 0.2 s to import and only --data needs it.
-    from tandem.adapters.market_file import symbols_of_file  # noqa: PLC0415  (see above)
+    from tandem.adapters.market_file import load_market_data  # noqa: PLC0415  (see above)
 
-    return tuple(symbols_of_file(path))
+    return load_market_data(path).symbols

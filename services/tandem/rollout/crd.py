@@ -72,7 +72,9 @@ Money = Annotated[Decimal, BeforeValidator(_money)]
 class Metadata(_Strict):
     """The part of Kubernetes' object metadata that a person writes, and what a cluster adds when it shows the object."""
 
-    name: str = Field(pattern=_NAME, max_length=253)
+    name: str = Field(
+        pattern=_NAME, max_length=253, description="Any name of a Kubernetes resource, e.g. ko-pep; the pair's id is not made of it."
+    )
     namespace: str = Field(default="", max_length=63)
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)

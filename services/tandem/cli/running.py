@@ -1,0 +1,54 @@
+"""Where the running platform listens, for the commands that talk to it. Reads the records of its children; starts nothing."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tandem.domain.errors import Transient
+from tandem.local.probes import HOST
+from tandem.local.records import Record, read_records
+from tandem.settings import Settings, load
+
+Home = Annotated[Path | None, typer.Option("--home", help="Folder of the platform, as given to `tandem up` [default: TANDEM_HOME].")]
+_START = "start it with `tandem up`"
+
+
+def settings_of(home: Path | None) -> Settings:
+    """The settings, with another home where one is named."""
+    settings = load()
+    return settings.model_copy(update={"home": home}) if home else settings
+
+
+def kafka_servers(settings: Settings) -> str:
+    """Bootstrap servers: the setting, else the running platform's Kafka. Raises Transient when there is neither."""
+    if settings.kafka_bootstrap_servers:
+        return settings.kafka_bootstrap_servers
+    record = _one(settings.home, "kafka", "or set TANDEM_KAFKA_BOOTSTRAP_SERVERS")
+    return f"{HOST}:{record.port}"
+
+
+def portfolio_url(settings: Settings) -> str:
+    """Base URL of the portfolio's API. Raises Transient when it does not run."""
+    return f"http://{HOST}:{_one(settings.home, 'portfolio', 'or name its API with --url').port}"
+
+
+def forecaster_urls(settings: Settings) -> dict[str, str]:
+    """Base URL of each running forecaster by its name, forecaster-<sector>-v<version>. Raises Transient when none runs."""
+    found = {record.name: f"http://{HOST}:{record.port}" for record in _alive(settings.home) if record.name.startswith("forecaster-")}
+    if not found:
+        raise Transient(f"no forecaster runs under {settings.home}; {_START}, or name one with --url")
+    return dict(sorted(found.items()))
+
+
+def _one(home: Path, name: str, otherwise: str) -> Record:
+    records = _alive(home)
+    for record in records:
+        if record.name == name:
+            return record
+    what = f"the platform under {home} runs without {name}" if records else f"no platform runs under {home}"
+    raise Transient(f"{what}; {_START}, {otherwise}")
+
+
+def _alive(home: Path) -> list[Record]:
+    return [record for record in read_records(home / "run") if record.process() is not None]
