@@ -17,7 +17,7 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from tandem.domain.errors import Permanent
-from tandem.local.probes import HOST
+from tandem.local.probes import HOST, tcp_ready
 from tandem.local.processes import Children, Command, StopPhase
 
 _FILES = Path(__file__).parent / "kafka"
@@ -143,6 +143,8 @@ def servers(port: int) -> str:
 
 def _why_not_ready(port: int) -> str | None:
     """Ready when the broker is registered and answers for its metadata, not only when the port accepts."""
+    if (reason := tcp_ready(port)) is not None:
+        return reason
     try:
         admin = KafkaAdminClient(bootstrap_servers=[servers(port)], request_timeout_ms=3_000, bootstrap_timeout_ms=1_000)
     except KafkaError as error:

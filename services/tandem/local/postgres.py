@@ -101,9 +101,9 @@ def initialise(place: Place, children: Children) -> None:
     """Make the data folder, once. Raises ChildFailed with what initdb says."""
     if (place.data / "PG_VERSION").exists():
         return
+    password(place)
     shutil.rmtree(place.data, ignore_errors=True)  # of an initdb that was interrupted: PG_VERSION is written late
     place.data.mkdir(mode=0o700)
-    password(place)
     if place.user:
         _give((place.data, place.password_file), place.user)
     command = Command(
