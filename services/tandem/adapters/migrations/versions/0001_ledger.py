@@ -136,6 +136,7 @@ CREATE TABLE pair_states (
     attempts        integer NOT NULL,
     first_fill_ns   bigint,
     last_fill_ns    bigint,
+    decided_ns      bigint NOT NULL,                       -- bar of the newest intent: no second decision at it
     opened_bar_index bigint NOT NULL,
     half_life_bars  double precision NOT NULL,
     model_digest    text NOT NULL,
@@ -161,6 +162,8 @@ CREATE TABLE pair_trades (
     exit_reason     text NOT NULL DEFAULT '',
     unhedged_open_s double precision NOT NULL DEFAULT 0,   -- event time from the first fill to both legs in
     unhedged_close_s double precision NOT NULL DEFAULT 0,  -- event time from the first closing fill to both legs out
+    cash_at_open_usd numeric NOT NULL,                     -- cash of the pair's sub-ledger before the trade
+    pnl_usd         numeric,                               -- after fees, once closed
     PRIMARY KEY (book, trade_id)
 );
 

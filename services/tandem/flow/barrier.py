@@ -1,0 +1,152 @@
+"""Which bars may be decided now: the barrier between forecasts, the broker's stream and the clock of a replay.
+
+In lockstep a bar is decided when every sector with a routing pointer has published up to it under the pointer's version and the broker's
+stream has reached it, so that every execution before it is booked; bars come out in order of time. Without lockstep (live) each batch of
+a pointer's version is decided as it comes. Batches of other versions wait beside it, in case the pointer moves, until their bar is past.
+Does not decide anything about pairs; who has acknowledged a watermark to the recycler is lockstep.py. Called by the portfolio.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from tandem.domain.forecasts import ForecastBatch
+from tandem.domain.ids import SectorId
+
+_EVER = -(2**63)
+_Key = tuple[SectorId, str]  # sector and model version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived:
+    """A batch from the log. offset: its record's."""
+
+    batch: ForecastBatch
+    offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerReached:
+    """The broker's stream has reported everything before the watermark."""
+
+    replay_id: str
+    watermark_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointersMoved:
+    """The version to act on, by sector."""
+
+    versions: Mapping[SectorId, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decidable:
+    """A bar whose decisions can be made. end_of_stream: nothing follows in any sector."""
+
+    replay_id: str
+    bar_close_ns: int
+    lockstep: bool
+    end_of_stream: bool
+    batches: tuple[ForecastBatch, ...]  # in order of sector; only those of the pointers' versions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Barrier:
+    """The state. Times are ns UTC of the replay `replay_id`; "" until its first event, and on live feeds."""
+
+    replay_id: str = ""
+    versions: Mapping[SectorId, str] = field(default_factory=lambda: MappingProxyType({}))
+    reached_ns: Mapping[_Key, int] = field(default_factory=lambda: MappingProxyType({}))
+    ended: frozenset[_Key] = frozenset()
+    waiting: tuple[Arrived, ...] = ()  # in order of arrival
+    broker_ns: int = _EVER
+    decided_ns: int = _EVER  # of bars in lockstep
+    end_decided: bool = False
+    past: frozenset[str] = frozenset()  # replays before this one: what still comes of them is ignored
+
+    def safe_offset(self, next_offset: int) -> int:
+        """The offset up to which the log has taken effect, given the offset after the last record read."""
+        return min((arrived.offset for arrived in self.waiting), default=next_offset)
+
+
+def step(state: Barrier, event: Arrived | BrokerReached | PointersMoved) -> tuple[Barrier, tuple[Decidable, ...]]:
+    """The state after the event, and the bars that it makes decidable, oldest first."""
+    match event:
+        case Arrived(batch=batch):
+            if batch.replay_id in state.past:
+                return state, ()
+            state = _in_replay(state, batch.replay_id)
+            if batch.lockstep:
+                return _drain(_wait(state, event))
+            return _at_once(state, batch)
+        case BrokerReached(replay_id=replay_id, watermark_ns=watermark_ns):
+            if replay_id in state.past:
+                return state, ()
+            state = _in_replay(state, replay_id)
+            return _drain(replace(state, broker_ns=max(state.broker_ns, watermark_ns)))
+        case PointersMoved(versions=versions):
+            return _drain(replace(state, versions=MappingProxyType(dict(sorted(versions.items())))))
+
+
+def _in_replay(state: Barrier, replay_id: str) -> Barrier:
+    """Start anew when another replay begins: its event time may lie before what was decided."""
+    if replay_id == state.replay_id:
+        return state
+    if state == Barrier(versions=state.versions):
+        return replace(state, replay_id=replay_id)
+    return Barrier(replay_id=replay_id, versions=state.versions, past=state.past | {state.replay_id})
+
+
+def _wait(state: Barrier, arrived: Arrived) -> Barrier:
+    batch = arrived.batch
+    key = (batch.sector, batch.model.version)
+    reached_ns = state.reached_ns.get(key, _EVER)
+    ended = state.ended | {key} if batch.end_of_stream else state.ended
+    past = batch.bar_close_ns <= max(reached_ns, state.decided_ns)  # delivered again, or of a version that lags
+    reached = MappingProxyType({**state.reached_ns, key: max(reached_ns, batch.bar_close_ns)})
+    return replace(state, reached_ns=reached, ended=ended, waiting=state.waiting if past else (*state.waiting, arrived))
+
+
+def _at_once(state: Barrier, batch: ForecastBatch) -> tuple[Barrier, tuple[Decidable, ...]]:
+    key = (batch.sector, batch.model.version)
+    repeated = batch.bar_close_ns <= state.reached_ns.get(key, _EVER) and not batch.end_of_stream
+    if repeated or state.versions.get(batch.sector) != batch.model.version:
+        return state, ()
+    ended = state.ended | {key} if batch.end_of_stream else state.ended
+    state = replace(state, reached_ns=MappingProxyType({**state.reached_ns, key: batch.bar_close_ns}), ended=ended)
+    end = _all_ended(state)
+    bar = Decidable(
+        replay_id=state.replay_id,
+        bar_close_ns=batch.bar_close_ns,
+        lockstep=False,
+        end_of_stream=end and not state.end_decided,
+        batches=(batch,),
+    )
+    return replace(state, end_decided=state.end_decided or end), (bar,)
+
+
+def _drain(state: Barrier) -> tuple[Barrier, tuple[Decidable, ...]]:
+    """Take out every bar that all sectors and the broker have reached."""
+    keys = tuple(state.versions.items())
+    if not keys:
+        return state, ()
+    safe_ns = min([state.broker_ns, *(state.reached_ns.get(key, _EVER) for key in keys if key not in state.ended)])
+    closes = sorted({a.batch.bar_close_ns for a in state.waiting if a.batch.bar_close_ns <= safe_ns})
+    end = _all_ended(state) and not state.end_decided and safe_ns >= max(state.reached_ns[key] for key in keys)
+    if not closes and not end:
+        return state, ()
+    last_ns = closes[-1] if closes else state.decided_ns
+    bars = [_bar(state, keys, close_ns, end=end and close_ns == last_ns) for close_ns in closes or [last_ns]]
+    waiting = tuple(a for a in state.waiting if a.batch.bar_close_ns > safe_ns)
+    return replace(state, waiting=waiting, decided_ns=last_ns, end_decided=state.end_decided or end), tuple(bars)
+
+
+def _bar(state: Barrier, keys: tuple[_Key, ...], close_ns: int, *, end: bool) -> Decidable:
+    at_close = [a.batch for a in state.waiting if a.batch.bar_close_ns == close_ns]
+    batches = tuple(b for sector, version in keys for b in at_close if (b.sector, b.model.version) == (sector, version))
+    return Decidable(replay_id=state.replay_id, bar_close_ns=close_ns, lockstep=True, end_of_stream=end, batches=batches)
+
+
+def _all_ended(state: Barrier) -> bool:
+    return bool(state.versions) and all(key in state.ended for key in state.versions.items())

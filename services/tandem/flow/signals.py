@@ -1,0 +1,149 @@
+"""Forecast and pair specification to an action, or to the reason why there is none: two tables of rules, the first that holds decides.
+
+Knows nothing of money, orders or limits (sizing.py, execution.py). Called by the portfolio, once per pair and bar with a forecast.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tandem.domain.control import PairSpec, TradingState
+from tandem.domain.forecasts import Forecast
+from tandem.domain.ids import PairId, SectorId
+from tandem.domain.trading import Action, TradingMode
+
+
+class Reason(StrEnum):
+    """Why a pair acts or waits."""
+
+    LEGS_DIFFER = "legs_differ"  # the model's pair of this name has other legs than the declared one
+    SUSPENDED = "suspended"
+    MODE_REDUCING = "mode_reducing"
+    MODE_HALTED = "mode_halted"
+    BEYOND_STOP = "beyond_stop"
+    INSIDE_BAND = "inside_band"
+    PROBABILITY_LOW = "probability_low"
+    HALF_LIFE_UNUSABLE = "half_life_unusable"
+    ENTRY_LONG = "entry_long"
+    ENTRY_SHORT = "entry_short"
+    STOP_Z = "stop_z"
+    TIME_STOP = "time_stop"
+    EXIT_Z = "exit_z"
+    CROSSED_MEAN = "crossed_mean"
+    HOLDING = "holding"
+    STALE = "stale"  # live only: the forecast came too late to open on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What a held pair's exit depends on. direction: +1 long the spread (long a), -1 short.
+
+    opened_bar_index counts from the origin of the model with this digest; half_life_bars is the forecast of the entry,
+    so that the deadline stands from the start.
+    """
+
+    direction: int
+    opened_bar_index: int
+    half_life_bars: float
+    digest: str
+
+    def __post_init__(self) -> None:
+        if self.direction not in (-1, 1):
+            raise ValueError(f"direction {self.direction}, must be -1 or 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """What to do with a pair; no action means wait or hold."""
+
+    action: Action | None
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """Everything that one decision looks at."""
+
+    forecast: Forecast
+    spec: PairSpec
+    held: Held | None
+    mode: TradingMode
+    fresh: bool
+
+    @property
+    def distance(self) -> float:
+        """|z|."""
+        return abs(self.forecast.z)
+
+    @property
+    def z_held(self) -> float:
+        """z seen from the held side: negative while the spread has not come back to its mean."""
+        assert self.held is not None
+        return self.forecast.z * self.held.direction
+
+    @property
+    def held_too_long(self) -> bool:
+        """The time stop has come."""
+        assert self.held is not None
+        return self.forecast.bar_index - self.held.opened_bar_index >= self.spec.hold_half_lives_max * self.held.half_life_bars
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A row of a table."""
+
+    reason: Reason
+    holds: Callable[[Case], bool]
+    action: Action | None = None
+
+
+FLAT_RULES: tuple[Rule, ...] = (
+    Rule(reason=Reason.LEGS_DIFFER, holds=lambda c: (c.forecast.leg_a, c.forecast.leg_b) != (c.spec.leg_a, c.spec.leg_b)),
+    Rule(reason=Reason.SUSPENDED, holds=lambda c: c.spec.suspended),
+    Rule(reason=Reason.MODE_HALTED, holds=lambda c: c.mode is TradingMode.HALTED),
+    Rule(reason=Reason.MODE_REDUCING, holds=lambda c: c.mode is TradingMode.REDUCING),
+    Rule(reason=Reason.STALE, holds=lambda c: not c.fresh),
+    Rule(reason=Reason.BEYOND_STOP, holds=lambda c: c.distance >= c.spec.stop_z),
+    Rule(reason=Reason.INSIDE_BAND, holds=lambda c: c.distance < c.spec.entry_z),
+    Rule(reason=Reason.PROBABILITY_LOW, holds=lambda c: c.forecast.reversion_probability < c.spec.probability_min),
+    Rule(reason=Reason.HALF_LIFE_UNUSABLE, holds=lambda c: not 0 < c.forecast.half_life_bars < float("inf")),
+    Rule(reason=Reason.ENTRY_LONG, holds=lambda c: c.forecast.z < 0, action=Action.OPEN_LONG),
+    Rule(reason=Reason.ENTRY_SHORT, holds=lambda _: True, action=Action.OPEN_SHORT),
+)
+
+HELD_RULES: tuple[Rule, ...] = (
+    Rule(reason=Reason.MODE_HALTED, holds=lambda c: c.mode is TradingMode.HALTED),
+    Rule(reason=Reason.SUSPENDED, holds=lambda c: c.spec.suspended, action=Action.CLOSE),
+    Rule(reason=Reason.STOP_Z, holds=lambda c: c.distance >= c.spec.stop_z, action=Action.CLOSE),
+    Rule(reason=Reason.EXIT_Z, holds=lambda c: c.distance <= c.spec.exit_z, action=Action.CLOSE),
+    Rule(reason=Reason.CROSSED_MEAN, holds=lambda c: c.z_held >= 0, action=Action.CLOSE),
+    Rule(reason=Reason.TIME_STOP, holds=lambda c: c.held_too_long, action=Action.CLOSE),
+    Rule(reason=Reason.HOLDING, holds=lambda _: True),
+)
+
+
+def decide(case: Case) -> Signal:
+    """The first rule that holds, of the table for a flat or a held pair."""
+    for rule in FLAT_RULES if case.held is None else HELD_RULES:
+        if rule.holds(case):
+            return Signal(action=rule.action, reason=rule.reason)
+    raise AssertionError("the last rule of each table always holds")
+
+
+def held_under(held: Held, last: Forecast, new: Forecast, digest: str) -> Held:
+    """The same holding counted from another model's origin.
+
+    last: the newest forecast of the model that `held` counts by; new: the first one of the model `digest`, one bar later.
+    """
+    bars_held = last.bar_index + 1 - held.opened_bar_index
+    return Held(direction=held.direction, opened_bar_index=new.bar_index - bars_held, half_life_bars=held.half_life_bars, digest=digest)
+
+
+_STRICTNESS = {TradingMode.ACTIVE: 0, TradingMode.REDUCING: 1, TradingMode.HALTED: 2}
+
+
+def effective_mode(states: Mapping[str, TradingState], sector: SectorId, pair: PairId) -> TradingMode:
+    """The strictest mode of "global", the sector and the pair; ACTIVE where nothing is said."""
+    scopes = ("global", f"sector/{sector}", f"pair/{pair}")
+    modes = [states[scope].mode for scope in scopes if scope in states]
+    return max(modes, key=_STRICTNESS.__getitem__, default=TradingMode.ACTIVE)

@@ -1,0 +1,110 @@
+"""Sizing: dollars of the legs, whole shares, and each refusal."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from tandem.domain.control import PairSpec
+from tandem.domain.forecasts import Forecast
+from tandem.domain.trading import Action, Side
+from tandem.flow.sizing import Exposure, Limits, Plan, Refusal, Refused, size, volatility_scale
+from trading_cases import KO, PEP, SPEC, forecast
+
+LIMITS = Limits(
+    volatility_target_daily=0.01,
+    scale_max=1.5,
+    pairs_open_max=5,
+    gross_exposure_max=Decimal("1.5"),
+    symbol_exposure_max=Decimal("0.2"),
+    hedge_error_max=Decimal("0.1"),
+    short_equity_usd_min=Decimal(2000),
+)
+EXPOSURE = Exposure(equity_usd=Decimal(1_000_000), pairs_open=0, gross_usd=Decimal(0))
+FORECAST = forecast()
+
+
+def sized(
+    forecast: Forecast = FORECAST, action: Action = Action.OPEN_LONG, spec: PairSpec = SPEC, limits: Limits = LIMITS, **exposure: object
+):
+    return size(forecast, spec, action, limits=limits, exposure=replace(EXPOSURE, **exposure), bars_per_day=1.0)
+
+
+def test_dollars_of_the_legs_are_as_one_to_beta() -> None:
+    """18,000 USD at target volatility: 10,000 of a and 8,000 of b, so 200 and 80 shares."""
+    plan = sized()
+
+    assert isinstance(plan, Plan)
+    assert (plan.a.side, plan.a.qty, plan.a.notional_usd) == (Side.BUY, 200, Decimal(10_000))
+    assert (plan.b.side, plan.b.qty, plan.b.notional_usd) == (Side.SELL, 80, Decimal(8_000))
+
+
+def test_short_spread_sells_a_and_buys_b() -> None:
+    plan = sized(action=Action.OPEN_SHORT)
+
+    assert isinstance(plan, Plan)
+    assert (plan.a.side, plan.b.side) == (Side.SELL, Side.BUY)
+
+
+def test_negative_beta_puts_both_legs_on_one_side() -> None:
+    plan = sized(replace(FORECAST, beta=-0.8))
+
+    assert isinstance(plan, Plan)
+    assert (plan.a.side, plan.b.side) == (Side.BUY, Side.BUY)
+
+
+def test_the_short_leg_is_rounded_down_and_the_long_one_follows_it() -> None:
+    """b: 8,000 / 101 = 79.2, so 79 shares short; a: 79 x 101 / 0.8 / 50 = 199.475, so 199 shares long."""
+    plan = sized(replace(FORECAST, price_b=101.0))
+
+    assert isinstance(plan, Plan)
+    assert (plan.a.qty, plan.b.qty) == (199, 79)
+
+
+@pytest.mark.parametrize(("variance", "scale"), [(1e-4, 1.0), (4e-4, 0.5), (0.25e-4, 1.5), (1e-12, 1.5)])
+def test_scale_is_target_over_forecast_volatility_up_to_the_cap(variance: float, scale: float) -> None:
+    assert volatility_scale(variance, 1.0, LIMITS) == pytest.approx(scale, rel=1e-12)
+
+
+def test_volatility_of_a_minute_is_scaled_to_a_day() -> None:
+    """390 bars of variance 1e-4 / 390 are one day of 1e-4."""
+    assert volatility_scale(1e-4 / 390, 390.0, LIMITS) == pytest.approx(1.0, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("result", "refusal"),
+    [
+        (sized(replace(FORECAST, beta=0.0)), Refusal.BETA_UNUSABLE),
+        (sized(replace(FORECAST, price_b=9_000.0)), Refusal.LEG_ROUNDS_TO_ZERO),
+        (sized(replace(FORECAST, price_a=40_000.0, variance=1e-5)), Refusal.LEG_ROUNDS_TO_ZERO),
+        (sized(replace(FORECAST, price_a=9_900.0, price_b=4_000.0, variance=1e-5)), Refusal.HEDGE_ERROR),
+        (sized(sides={KO: frozenset({Side.SELL})}), Refusal.OPPOSES_OTHER_PAIR),
+        (sized(sides={PEP: frozenset({Side.BUY, Side.SELL})}), Refusal.OPPOSES_OTHER_PAIR),
+        (sized(pairs_open=5), Refusal.PAIRS_OPEN_MAX),
+        (sized(equity_usd=Decimal(1999)), Refusal.SHORT_EQUITY_MIN),
+        (sized(gross_usd=Decimal(1_482_001)), Refusal.GROSS_EXPOSURE),
+        (sized(symbol_usd={KO: Decimal(190_001)}), Refusal.SYMBOL_EXPOSURE),
+        (sized(symbol_usd={PEP: Decimal(-192_001)}), Refusal.SYMBOL_EXPOSURE),
+    ],
+)
+def test_each_limit_refuses_with_its_own_reason(result: Plan | Refused, refusal: Refusal) -> None:
+    assert isinstance(result, Refused)
+    assert result.refusal is refusal
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        sized(sides={KO: frozenset({Side.BUY}), PEP: frozenset({Side.SELL})}),
+        sized(pairs_open=4),
+        sized(gross_usd=Decimal(1_482_000)),
+        sized(symbol_usd={KO: Decimal(190_000)}),
+    ],
+)
+def test_up_to_each_limit_a_trade_is_allowed(result: Plan | Refused) -> None:
+    assert isinstance(result, Plan)
+
+
+def test_limits_that_forbid_everything_are_refused_as_a_mistake() -> None:
+    with pytest.raises(ValueError, match="pairs_open_max 0"):
+        replace(LIMITS, pairs_open_max=0)
