@@ -8,6 +8,7 @@ export BENTOML_DO_NOT_TRACK := True
 export MLFLOW_DISABLE_TELEMETRY := true
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
+CODE := $(wildcard services tests benchmarks)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo test unit lint format type verify generate lock clean
@@ -41,8 +42,8 @@ unit: setup-dev  ## the quick, pure tests only
 	$(BIN)/python -m pytest tests/unit tests/property tests/reference $(PYTEST_ARGS)
 
 lint: setup-dev  ## format check, lint, types, layers
-	$(BIN)/ruff format --check services tests benchmarks
-	$(BIN)/ruff check services tests benchmarks
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
 	$(MAKE) --no-print-directory type
 	$(BIN)/lint-imports
 
@@ -50,8 +51,8 @@ type: setup-dev  ## mypy --strict
 	$(BIN)/mypy
 
 format: setup-dev  ## rewrite the code in the house format
-	$(BIN)/ruff format services tests benchmarks
-	$(BIN)/ruff check --fix services tests benchmarks
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
 
 verify: setup-dev  ## generated files and locks are up to date
 	$(BIN)/python -m tandem.cli.verify
