@@ -82,13 +82,20 @@ class KafkaReader:
                 allow_auto_create_topics=False,
                 metrics_enabled=False,
             )
+        except KafkaError as error:
+            raise Transient(f"Kafka at {servers}: {error!r}") from error
+        try:
             self._partitions = [
                 TopicPartition(name, number) for name in topic_names for number in sorted(self._consumer.partitions_for_topic(name) or ())
             ]
             if missing := set(topic_names) - {p.topic for p in self._partitions}:
                 raise Transient(f"Kafka at {servers} has no topic {', '.join(sorted(missing))}")
             self._consumer.assign(self._partitions)
+        except Transient:
+            self.close()  # else its thread goes on asking for connections
+            raise
         except KafkaError as error:
+            self.close()
             raise Transient(f"Kafka at {servers}: {error!r}") from error
 
     def poll(self, timeout_s: float) -> Sequence[LogRecord]:
