@@ -14,6 +14,7 @@ from tandem.domain.ids import Symbol
 from tandem.domain.market import BarSet
 from tandem.quant.bundle import Bundle
 from tandem.quant.features import FEATURES, PairArrays, Step, Vector, advance, pair_arrays, scaled
+from tandem.quant.hybrid import hybrid
 from tandem.quant.network import Network, Outputs
 
 
@@ -71,7 +72,8 @@ def initial_forecasts(bundle: Bundle) -> ForecastState:
 def step(state: ForecastState, bar_set: BarSet, network: Network) -> tuple[ForecastState, tuple[Forecast, ...]]:
     """The forecasts of the pairs whose two legs traded in this bar. A bar that is not after the last one taken in is ignored.
 
-    So is one up to the end of training, which the initial state has seen. A pair whose numbers leave the finite range is withheld and counted: with a bad price its state stays as it was.
+    So is one up to the end of training, which the initial state has seen. A pair whose numbers leave the finite range is withheld and
+    counted: with a bad price its state stays as it was.
     """
     if bar_set.close_ns <= state.close_ns:
         return state, ()
@@ -112,7 +114,7 @@ def _forecasts(
 ) -> dict[int, Forecast]:
     """Forecasts by row, without those that are not finite."""
     bundle = state.table.bundle
-    variance, probability = hybrid(bundle, moved.garch_variance[rows], outputs)
+    variance, probability = hybrid(bundle.calibration, moved.garch_variance[rows], outputs)
     sound = np.isfinite(variance) & (variance > 0) & np.isfinite(probability)
     result: dict[int, Forecast] = {}
     for i in np.flatnonzero(sound).tolist():
@@ -136,13 +138,3 @@ def _forecasts(
             bar_index=int(state.bars[row]) - 1,
         )
     return result
-
-
-def hybrid(bundle: Bundle, garch_variance: Vector, outputs: Outputs) -> tuple[Vector, Vector]:
-    """(variance, reversion probability), each (n,), from GARCH variances (n,) and the network's outputs (n, 2)."""
-    calibration = bundle.calibration
-    with np.errstate(over="ignore", invalid="ignore"):  # not finite: withheld by the caller
-        variance = garch_variance * np.exp(calibration.shrink * outputs[:, 0].astype(np.float64))
-        score = calibration.slope * outputs[:, 1].astype(np.float64) + calibration.intercept
-        probability = 1.0 / (1.0 + np.exp(-score))
-    return variance, probability

@@ -123,10 +123,11 @@ class Bundle:
     bar: str
     trained_from_ns: int
     trained_to_ns: int  # close of the last training bar; serving ignores bars up to it
+    holdout_from_ns: int  # the scores in `metrics` are of bars from here on, by a model fitted before them
     data_digest: str  # sha256 of the data file
     seed: int
     horizon_bars: int
-    cost: float  # of a round trip in log-price units for beta 1: what a reversion must exceed
+    cost_bps: float  # per side and leg: what the reversion label charged
     features: tuple[str, ...]
     feature_mean: tuple[float, ...]
     feature_sd: tuple[float, ...]

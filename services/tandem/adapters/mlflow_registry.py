@@ -1,0 +1,193 @@
+"""The model registry in MLflow: log a bundle as a run and a version, read it back verified, move aliases.
+
+Imported by trainer and forecaster at their start; mlflow takes seconds to import, so it is imported where it is used.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tandem.domain.errors import BadRecord, Permanent, TandemError, Transient
+from tandem.domain.forecasts import ModelRef
+from tandem.domain.units import utc
+from tandem.quant.bundle import Bundle, decode, encode, model_name
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CHAMPION, PREVIOUS, CANDIDATE = "champion", "previous", "candidate"
+DIGEST_TAG = "tandem.digest"
+_FOLDER = "bundle"  # of the bundle's files within the logged model
+_PARAM_CHARACTERS_MAX = 6_000  # MLflow's limit on a parameter's value
+_ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"}
+# mlflow retries for minutes by default; our callers decide themselves how long to wait for a server.
+_CLIENT_ENVIRONMENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+def log_and_register(tracking_uri: str, bundle: Bundle, card: str) -> ModelRef:
+    """Log a run with parameters, metrics, card and the bundle as a pyfunc, and register it as a new version.
+
+    A version with the same digest is not made twice: its ModelRef is returned. Raises Transient when the server cannot be reached.
+    """
+    name, digest = model_name(bundle.sector), bundle.digest
+    with _mlflow(tracking_uri) as client:
+        if (known := _version_with(client, name, digest)) is not None:
+            return ModelRef(name=name, version=known, digest=digest)
+        experiment = _experiment(client, f"pairs_trading/{bundle.sector}")
+        version = _log(client, experiment, bundle, card)
+        client.set_model_version_tag(name, version, DIGEST_TAG, digest)
+        client.update_model_version(name, version, description=card)
+    return ModelRef(name=name, version=version, digest=digest)
+
+
+def load_bundle(tracking_uri: str, name: str, version: str) -> tuple[ModelRef, Bundle]:
+    """A registered version with its digest verified, against its own document and against the registry's tag.
+
+    Raises Permanent when there is no such version, BadRecord when its content is not what was registered, Transient without a server.
+    """
+    import mlflow.artifacts  # noqa: PLC0415  (see the module's first lines)
+
+    with _mlflow(tracking_uri) as client, tempfile.TemporaryDirectory(prefix="tandem-bundle-") as folder:
+        tags: Mapping[str, str] = client.get_model_version(name, version).tags
+        place = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{version}", dst_path=folder, tracking_uri=tracking_uri))
+        files = {file.name: file.read_bytes() for file in (place / "data" / _FOLDER).iterdir()}
+    bundle = decode(files)
+    if tags.get(DIGEST_TAG) != bundle.digest:
+        raise BadRecord(
+            "bundle_digest", f"{name} version {version} has digest {bundle.digest}, the registry's tag says {tags.get(DIGEST_TAG)}"
+        )
+    return ModelRef(name=name, version=version, digest=bundle.digest), bundle
+
+
+def set_alias(tracking_uri: str, name: str, alias: str, version: str) -> None:
+    """Let an alias name a version. Raises Permanent when there is no such version, Transient without a server."""
+    with _mlflow(tracking_uri) as client:
+        client.set_registered_model_alias(name, alias, version)
+
+
+def resolve_alias(tracking_uri: str, name: str, alias: str) -> str | None:
+    """The version that an alias names now; None when the model or the alias does not exist."""
+    with _mlflow(tracking_uri) as client:
+        return _alias(client, name, alias)
+
+
+def promote(tracking_uri: str, ref: ModelRef) -> None:
+    """Make a version the champion; the one it replaces becomes `previous`. Doing it twice changes nothing."""
+    with _mlflow(tracking_uri) as client:
+        old = _alias(client, ref.name, CHAMPION)
+        if old == ref.version:
+            return
+        if old is not None:
+            client.set_registered_model_alias(ref.name, PREVIOUS, old)
+        client.set_registered_model_alias(ref.name, CHAMPION, ref.version)
+
+
+def _log(client: "MlflowClient", experiment: str, bundle: Bundle, card: str) -> str:
+    """One run; the version's number."""
+    import mlflow  # noqa: PLC0415  (see the module's first lines)
+    from mlflow.models import ModelSignature  # noqa: PLC0415
+    from mlflow.types import Schema, TensorSpec  # noqa: PLC0415
+
+    name = model_name(bundle.sector)
+    shape = (-1, bundle.sequence, len(bundle.features))
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.float32), shape, "windows")]),
+        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, 2), "factor_and_probability")]),
+    )
+    run_name = f"{name}_{utc(bundle.trained_to_ns):%Y%m%d}"
+    with mlflow.start_run(experiment_id=experiment, run_name=run_name) as run, tempfile.TemporaryDirectory() as folder:
+        mlflow.log_params(_parameters(bundle))
+        mlflow.log_metrics(bundle.metrics)
+        mlflow.set_tags({DIGEST_TAG: bundle.digest, "mlflow.note.content": card})
+        mlflow.log_text(card, "model_card.md")
+        place = Path(folder) / _FOLDER
+        place.mkdir()
+        for file, content in encode(bundle).items():
+            (place / file).write_bytes(content)
+        model = mlflow.pyfunc.log_model(
+            name="model",
+            loader_module="tandem.adapters.pyfunc_loader",
+            data_path=str(place),
+            signature=signature,
+            pip_requirements=_requirements(),
+            metadata={"digest": bundle.digest, "features": list(bundle.features)},
+        )
+        registered = mlflow.register_model(model.model_uri, name, tags={DIGEST_TAG: bundle.digest})
+        client.set_tag(run.info.run_id, "tandem.version", registered.version)
+    return str(registered.version)
+
+
+def _requirements() -> list[str]:
+    """What `_load_pyfunc` needs, as installed here. Explicit, because guessing would start a process and import everything."""
+    from importlib.metadata import version  # noqa: PLC0415  (used once, here)
+
+    return [f"{package}=={version(package)}" for package in ("mlflow", "numpy", "onnxruntime", "tandem-trading")]
+
+
+def _parameters(bundle: Bundle) -> dict[str, str]:
+    flat = _flattened(bundle.settings) | {
+        "sector": bundle.sector,
+        "bar": bundle.bar,
+        "pairs": ",".join(pair.pair for pair in bundle.pairs),
+        "pairs_tested": str(len(bundle.tests)),
+        "pairs_rejected": ",".join(f"{r.pair}:{r.reason}" for r in bundle.rejections) or "none",
+        "trained_from": utc(bundle.trained_from_ns).isoformat(),
+        "trained_to": utc(bundle.trained_to_ns).isoformat(),
+        "holdout_from": utc(bundle.holdout_from_ns).isoformat(),
+        "data_digest": bundle.data_digest,
+        "features": ",".join(bundle.features),
+    }
+    return {key: value[:_PARAM_CHARACTERS_MAX] for key, value in flat.items()}
+
+
+def _flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in settings.items():
+        flat |= _flattened(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": str(value)}
+    return flat
+
+
+def _experiment(client: "MlflowClient", name: str) -> str:
+    found = client.get_experiment_by_name(name)
+    return str(found.experiment_id) if found is not None else str(client.create_experiment(name))
+
+
+def _version_with(client: "MlflowClient", name: str, digest: str) -> str | None:
+    versions = client.search_model_versions(f"name = '{name}' and tags.`{DIGEST_TAG}` = '{digest}'")
+    return max((str(v.version) for v in versions), key=int, default=None)
+
+
+def _alias(client: "MlflowClient", name: str, alias: str) -> str | None:
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415  (see the module's first lines)
+
+    try:
+        return str(client.get_model_version_by_alias(name, alias).version)
+    except MlflowException as error:
+        if error.error_code in _ABSENT:
+            return None
+        raise
+
+
+@contextmanager
+def _mlflow(tracking_uri: str) -> Iterator["MlflowClient"]:
+    """A client of this server; mlflow's errors leave as ours."""
+    for name, value in _CLIENT_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import mlflow  # noqa: PLC0415  (see the module's first lines)
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+    mlflow.set_tracking_uri(tracking_uri)
+    try:
+        yield mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+    except TandemError:
+        raise
+    except MlflowException as error:
+        kind = Permanent if error.error_code in _ABSENT else Transient
+        raise kind(f"MLflow at {tracking_uri}: {error.message}") from error
+    except OSError as error:  # requests' connection errors derive from it
+        raise Transient(f"MLflow at {tracking_uri}: {error}") from error

@@ -1,0 +1,93 @@
+"""Losses and tests that say whether a forecast is better than its baseline. Arrays in, plain numbers out.
+
+Variances are scored by QLIKE, one of the two losses that rank forecasts rightly when the truth is a noisy proxy (Patton 2011).
+Probabilities are scored by Brier, AUC and MCC, each beside what a forecaster without skill gets.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Vector = NDArray[np.float64]
+VARIANCE_FLOOR = 1e-12  # of a squared log price: a move of one millionth; keeps the logarithm finite on bars without a move
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DieboldMariano:
+    """Test of equal expected loss. statistic below 0: the first forecast is better. p_value two-sided."""
+
+    statistic: float
+    p_value: float
+    mean_difference: float
+
+
+def qlike(realised: Vector, forecast: Vector, floor: float = VARIANCE_FLOOR) -> Vector:
+    """y/f - log(y/f) - 1 for each variance y and forecast f, both not below `floor`. 0 when equal. Patton (2011), equation 24."""
+    ratio = np.maximum(realised, floor) / np.maximum(forecast, floor)
+    return ratio - np.log(ratio) - 1
+
+
+def newey_west_lags(count: int) -> int:
+    """The usual bandwidth floor(4 (T / 100)^(2/9)) for T values. Newey and West (1994)."""
+    return int(4 * (count / 100) ** (2 / 9))
+
+
+def diebold_mariano(loss: Vector, loss_baseline: Vector, *, horizon: int, lags: int) -> DieboldMariano:
+    """Diebold-Mariano with a Newey-West variance (Bartlett, `lags`) and the correction of Harvey, Leybourne and Newbold (1997).
+
+    loss, loss_baseline: (T,) of `horizon`-step forecasts in order of time; lags is at least horizon - 1, because such errors overlap.
+    The p-value is from Student's t with T - 1 degrees of freedom. Losses that never differ give statistic 0 and p 1.
+    Raises ValueError for T < 10 or for lags out of range.
+    """
+    count = len(loss)
+    if len(loss_baseline) != count or count < 10:
+        raise ValueError(f"{count} and {len(loss_baseline)} losses, need two equally long series of at least 10")
+    if not 1 <= horizon <= lags + 1 <= count:
+        raise ValueError(f"horizon {horizon} and {lags} lags for {count} losses, need 1 <= horizon <= lags + 1 <= losses")
+    difference = loss - loss_baseline
+    mean = float(difference.mean())
+    centred = difference - mean
+    variance = float(centred @ centred) / count
+    for lag in range(1, lags + 1):
+        variance += 2 * (1 - lag / (lags + 1)) * float(centred[lag:] @ centred[:-lag]) / count
+    if variance <= 0:
+        return DieboldMariano(statistic=0.0, p_value=1.0, mean_difference=mean)
+    correction = math.sqrt((count + 1 - 2 * horizon + horizon * (horizon - 1) / count) / count)
+    statistic = mean / math.sqrt(variance / count) * correction
+    return DieboldMariano(statistic=statistic, p_value=float(2 * stats.t.sf(abs(statistic), count - 1)), mean_difference=mean)
+
+
+def brier(label: NDArray[np.bool_], probability: Vector) -> float:
+    """Mean squared error of a probability; 0 is best. A constant at the base rate p gets p (1 - p)."""
+    return float(np.mean((probability - label) ** 2))
+
+
+def auc(label: NDArray[np.bool_], score: Vector) -> float:
+    """Probability that a positive scores above a negative, ties count half (Mann-Whitney). 0.5 without skill.
+
+    Raises ValueError when all labels are the same.
+    """
+    positives = int(np.count_nonzero(label))
+    negatives = len(label) - positives
+    if positives == 0 or negatives == 0:
+        raise ValueError(f"{positives} positives and {negatives} negatives; need at least one of each")
+    ranks = stats.rankdata(score)
+    return float((ranks[label].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def mcc(label: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float:
+    """Matthews correlation of two binary series; 0 without skill, and by convention where one side is constant."""
+    tp, tn = np.count_nonzero(label & predicted), np.count_nonzero(~label & ~predicted)
+    fp, fn = np.count_nonzero(~label & predicted), np.count_nonzero(label & ~predicted)
+    scale = math.sqrt(float(tp + fp) * float(tp + fn) * float(tn + fp) * float(tn + fn))
+    return (float(tp) * float(tn) - float(fp) * float(fn)) / scale if scale else 0.0
+
+
+def f1(label: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float:
+    """Harmonic mean of precision and recall. High for a constant "yes" on frequent labels: report it beside that baseline only."""
+    hits = int(np.count_nonzero(label & predicted))
+    total = int(np.count_nonzero(label)) + int(np.count_nonzero(predicted))
+    return 2 * hits / total if total else 0.0

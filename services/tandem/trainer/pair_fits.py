@@ -1,0 +1,77 @@
+"""The statistical part of a model: which pairs, and each one's hedge ratio, AR(1), variance profile and GARCH. Sees one span only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tandem.domain.ids import PairId, pair_legs
+from tandem.quant import garch
+from tandem.quant.bundle import PairModel, PairStart, PairTest, Rejection
+from tandem.quant.cointegration import ScreeningRule, chosen, fit_spread, screen
+from tandem.quant.diurnal import variance_profile
+from tandem.quant.garch import FitRejected
+from tandem.quant.panel import Panel
+from tandem.trainer.options import TrainingOptions
+
+_NO_START = PairStart(spread=0.0, variance=1.0, bars=0, window=())  # replaced once the filter has run over the span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairFits:
+    """What one span says of a sector's pairs."""
+
+    pairs: tuple[PairModel, ...]  # without their start
+    tests: tuple[PairTest, ...]
+    rejections: tuple[Rejection, ...]
+
+
+def fit_pairs(panel: Panel, declared: Sequence[PairId], slots: int, options: TrainingOptions) -> PairFits:
+    """Screen and fit on this panel. A pair that cannot be fitted is recorded with its reason; the others go on."""
+    rule = ScreeningRule(bars_min=options.bars_min, **options.screening.model_dump())
+    tests = screen({name: panel.log_close(name) for name in panel.symbols}, declared, rule)
+    pairs: list[PairModel] = []
+    rejections: list[Rejection] = []
+    for pair in chosen(tests, declared, rule):
+        try:
+            pairs.append(fit_pair(panel, pair, slots, options))
+        except FitRejected as error:
+            rejections.append(Rejection(pair=pair, reason=error.reason, detail=str(error)))
+    return PairFits(pairs=tuple(pairs), tests=tests, rejections=tuple(rejections))
+
+
+def fit_pair(panel: Panel, pair: PairId, slots: int, options: TrainingOptions) -> PairModel:
+    """One pair on this panel. Raises FitRejected."""
+    leg_a, leg_b = pair_legs(pair)
+    if missing := [leg for leg in (leg_a, leg_b) if leg not in panel.symbols]:
+        raise NoData(f"no data for {' and '.join(missing)}")
+    log_a, log_b = panel.log_close(leg_a), panel.log_close(leg_b)
+    both = np.isfinite(log_a) & np.isfinite(log_b)
+    fitted = fit_spread(log_a[both], log_b[both], bars_min=options.bars_min)
+    slot = np.minimum(panel.slot[both], slots - 1)[1:]
+    profile = variance_profile(fitted.innovations**2, slot, slots, options.profile_prior_observations)
+    return PairModel(
+        pair=pair,
+        leg_a=leg_a,
+        leg_b=leg_b,
+        beta=fitted.beta,
+        mu=fitted.mu,
+        spread_sd=fitted.spread_sd,
+        intercept=fitted.intercept,
+        phi=fitted.phi,
+        half_life_bars=fitted.half_life_bars,
+        garch=garch.fit(fitted.innovations / np.sqrt(profile[slot])),
+        profile=tuple(profile.tolist()),
+        start=_NO_START,
+    )
+
+
+def with_start(pair: PairModel, start: PairStart) -> PairModel:
+    """The pair with the state at the end of training."""
+    return replace(pair, start=start)
+
+
+class NoData(FitRejected):
+    """The data hold no bar of a leg."""
+
+    reason = "no_data"
