@@ -54,7 +54,15 @@ class Window:
 def _first_of_each(symbol: NDArray[np.int64], event_ns: NDArray[np.int64], trade_id: NDArray[np.int64]) -> NDArray[np.bool_]:
     """(n,) False where the same key stands earlier in the same arrays."""
     first = np.ones(len(symbol), np.bool_)
-    order = np.lexsort((trade_id, symbol, event_ns))
+    steps = np.diff(event_ns)
+    if (steps > 0).all():
+        return first  # strictly ascending times: no two keys are equal
+    if (steps >= 0).all():
+        tied = np.concatenate(([False], steps == 0))
+        near = np.flatnonzero(tied | np.concatenate((tied[1:], [False])))
+    else:
+        near = np.arange(len(symbol))
+    order = near[np.lexsort((trade_id[near], symbol[near], event_ns[near]))]
     a, b = order[:-1], order[1:]
     same = (event_ns[a] == event_ns[b]) & (symbol[a] == symbol[b]) & (trade_id[a] == trade_id[b])
     first[b[same]] = False
