@@ -37,9 +37,9 @@ class Forecast:
     bar_index: int  # bars of this pair since the end of training, counting from 0
 
     def __post_init__(self) -> None:
-        numbers = (self.price_a, self.price_b, self.beta, self.mu, self.spread, self.expected_spread, self.z)
-        numbers += (self.variance, self.garch_variance, self.half_life_bars)
-        if not all(map(math.isfinite, numbers)) or not 0 <= self.reversion_probability <= 1:
+        prices = (self.price_a, self.price_b, self.beta, self.mu, self.spread, self.expected_spread, self.z)
+        rest = (self.variance, self.garch_variance, self.half_life_bars)
+        if not all(map(math.isfinite, prices + rest)) or not 0 <= self.reversion_probability <= 1:
             raise ValueError(f"forecast of {self.pair} holds a number that is not finite: {self}")
         if self.variance <= 0 or self.garch_variance <= 0 or self.price_a <= 0 or self.price_b <= 0:
             raise ValueError(f"forecast of {self.pair}: variances and prices must be above 0: {self}")

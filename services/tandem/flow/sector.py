@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from tandem.domain.forecasts import Forecast, ForecastBatch, ModelRef
 from tandem.domain.market import BarSet, Heartbeat, SessionGrid, TickFrame
 from tandem.flow import bars as bar_flow
-from tandem.flow import forecast as forecast_flow
+from tandem.flow.forecast import ForecastState, initial_forecasts
+from tandem.flow.forecast import step as forecast_step
 from tandem.quant.bundle import Bundle
 from tandem.quant.network import Network
 
@@ -27,7 +28,7 @@ class SectorState:
 
     replay_id: str | None
     bars: bar_flow.BarState
-    forecasts: forecast_flow.ForecastState
+    forecasts: ForecastState
     latest: dict[str, Forecast]  # by pair
 
 
@@ -36,7 +37,7 @@ def initial_sector(model: SectorModel, past: Sequence[BarSet] = (), replay_id: s
     state = SectorState(
         replay_id=replay_id,
         bars=bar_flow.initial_bars(model.grid),
-        forecasts=forecast_flow.initial_forecasts(model.bundle),
+        forecasts=initial_forecasts(model.bundle),
         latest={},
     )
     for bar_set in past:
@@ -65,7 +66,7 @@ def step(model: SectorModel, state: SectorState, event: TickFrame | Heartbeat) -
 
 
 def _advance(model: SectorModel, state: SectorState, bar_set: BarSet) -> tuple[SectorState, tuple[Forecast, ...]]:
-    after, forecasts = forecast_flow.step(state.forecasts, bar_set, model.network)
+    after, forecasts = forecast_step(state.forecasts, bar_set, model.network)
     latest = state.latest | {forecast.pair: forecast for forecast in forecasts}
     return replace(state, forecasts=after, latest=latest), forecasts
 

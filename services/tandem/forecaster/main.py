@@ -26,17 +26,19 @@ def _serve() -> int:
 
     from tandem import settings as settings_module  # noqa: PLC0415
     from tandem.domain.errors import TandemError  # noqa: PLC0415
+    from tandem.forecaster.pump import FAILURES  # noqa: PLC0415
     from tandem.forecaster.service import Forecaster  # noqa: PLC0415
 
     settings = settings_module.load()
     try:
         if not settings.port:
             raise SystemExit("tandem forecaster: TANDEM_PORT is not set")
-        uvicorn.run(Forecaster.to_asgi(), host=settings.host, port=settings.port, log_level="warning", access_log=False)
+        app = Forecaster.to_asgi()  # type: ignore[attr-defined]  # the decorator makes a bentoml Service of the class
+        uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning", access_log=False)
     except TandemError as error:
         print(f"tandem forecaster: {error}", file=sys.stderr)
         return 2
-    return 0
+    return 1 if FAILURES else 0
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ It reads the retained ticks from their start, so that its state is always the on
 offset was published by an earlier life and is only replayed into the state. Called by forecaster/service.py, in a thread of its own.
 """
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +16,7 @@ from tandem.adapters import telemetry, topics
 from tandem.adapters.codec import decode_tick_record, encode_forecasts
 from tandem.adapters.deadletter import park
 from tandem.adapters.kafka_log import KafkaReader, KafkaWriter
-from tandem.domain.errors import BadRecord, Transient
+from tandem.domain.errors import BadRecord, TandemError, Transient
 from tandem.domain.forecasts import ForecastBatch
 from tandem.domain.market import BarSet, TickFrame
 from tandem.flow.sector import SectorModel, SectorState, initial_sector, step
@@ -22,7 +24,8 @@ from tandem.ports import LogRecord
 
 log = structlog.get_logger()
 COMMIT_EVERY_S = 1.0  # a crash replays at most this much; the forecasts are then published again with the same content
-RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0)  # then the process ends and its restart is the normal start
+RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0)  # then the process ends
+FAILURES: list[str] = []  # why this process ends; read by forecaster/main.py for its exit code
 
 
 class Pump:
@@ -52,17 +55,27 @@ class Pump:
         self._stop.set()
 
     def run(self) -> None:
-        """The loop; tries again with a backoff when Kafka is away, from the state that the log implies."""
-        for pause_s in (*RETRY_S, None):
+        """The loop; tries again with a backoff when Kafka is away, from the state that the log implies.
+
+        What it cannot mend ends the process, so that its supervisor sees it: the restart is the normal start.
+        """
+        try:
+            self._run_with_retries()
+        except TandemError as error:
+            self.failure = f"{type(error).__name__}: {error}"
+            FAILURES.append(self.failure)
+            log.error("pump_failed", error=self.failure)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _run_with_retries(self) -> None:
+        for pause_s in RETRY_S:
             try:
-                self._run()
-                return
+                return self._run()
             except Transient as error:
-                if pause_s is None or self._stop.wait(pause_s):
-                    self.failure = str(error)
-                    log.error("pump_failed", error=str(error))
-                    return
                 log.warning("pump_retries", error=str(error), pause_s=pause_s)
+                if self._stop.wait(pause_s):
+                    return None
+        return self._run()
 
     def _run(self) -> None:
         topic = topics.ticks(self._sector)

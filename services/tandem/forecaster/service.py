@@ -10,22 +10,22 @@ from typing import Any
 
 import bentoml
 import numpy as np
+import structlog
 from bentoml.exceptions import InvalidArgument, NotFound
 
 from tandem import settings as settings_module
 from tandem.adapters import telemetry
 from tandem.adapters.bar_store import read_bar_sets
-from tandem.adapters.calendar import session_grid
+from tandem.adapters.calendar import service_grid
 from tandem.adapters.mlflow_registry import load_bundle
 from tandem.adapters.onnx_network import OnnxNetwork
-from tandem.domain.errors import BadSetting
+from tandem.domain.errors import BadSetting, TandemError
 from tandem.domain.market import BarSet
-from tandem.domain.units import NS_PER_S
 from tandem.flow.sector import SectorModel
 from tandem.forecaster.pump import Pump
 from tandem.quant.bundle import model_name
 
-_GRID_AHEAD_NS = 400 * 86_400 * NS_PER_S  # a process that runs for more than a year is restarted by its next model anyway
+log = structlog.get_logger()
 
 
 def build_pump(settings: settings_module.Settings) -> Pump:
@@ -39,7 +39,7 @@ def build_pump(settings: settings_module.Settings) -> Pump:
     if missing := [name for name, value in wanted.items() if not value]:
         raise BadSetting(f"not set: {', '.join(missing)}")
     ref, bundle = load_bundle(settings.mlflow_tracking_uri, model_name(settings.sector), settings.model_version)
-    grid = session_grid(bundle.bar, bundle.trained_to_ns, time.time_ns() + _GRID_AHEAD_NS)
+    grid = service_grid(bundle.bar, time.time_ns())
     model = SectorModel(bundle=bundle, ref=ref, network=OnnxNetwork(bundle.onnx), grid=grid)
 
     def past_bars(until_ns: int) -> tuple[BarSet, ...]:
@@ -64,7 +64,11 @@ class Forecaster:
     def __init__(self) -> None:
         settings = settings_module.load()
         telemetry.configure_logging("forecaster", settings.log_level)
-        self._pump = build_pump(settings)
+        try:
+            self._pump = build_pump(settings)
+        except TandemError as error:
+            log.error("start_failed", error=f"{type(error).__name__}: {error}")
+            raise
         self._thread = threading.Thread(target=self._pump.run, name="pump", daemon=True)
         self._thread.start()
 

@@ -1,7 +1,7 @@
 """What really is in Kafka after a run: counted from the topics themselves, not from any service's own counters."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,6 +39,15 @@ def read_all(servers: str, topic: str) -> Iterable[LogRecord]:
         end = reader.end_offsets()[(topic, 0)]
         while reader.position((topic, 0)) < end:
             yield from reader.poll(1.0)
+    finally:
+        reader.close()
+
+
+def end_offsets(servers: str, names: Sequence[str]) -> dict[str, int]:
+    """The offset after the last record of each topic, now."""
+    reader = KafkaReader(servers, names, client_id="tandem-measure")
+    try:
+        return {topic: offset for (topic, _), offset in reader.end_offsets().items()}
     finally:
         reader.close()
 

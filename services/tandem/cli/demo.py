@@ -1,0 +1,96 @@
+"""`tandem demo`: the whole platform over recorded data, with a live display and a summary at the end."""
+
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tandem import settings as settings_module
+from tandem.domain.errors import BadSetting, TandemError
+from tandem.domain.units import utc
+from tandem.local.demo import Demo, DemoOptions
+from tandem.local.demo import Progress as ReplayProgress
+from tandem.local.endpoints import PORT_BASE
+from tandem.local.report import Report, lines
+
+
+def demo(  # noqa: PLR0917  (Typer passes options by name)
+    data: Annotated[
+        Path | None, typer.Option(help="Parquet of trades, bars or daily closes; without it 20 US stocks, daily, 1990-2022.")
+    ] = None,
+    replay_from: Annotated[str | None, typer.Option("--from", help="Start of the replay; training ends here. YYYY-MM-DD.")] = None,
+    replay_to: Annotated[str | None, typer.Option("--to", help="End of the replay, exclusive.")] = None,
+    train_from: Annotated[str | None, typer.Option(help="Start of training; the file's first tick by default.")] = None,
+    bar: Annotated[str | None, typer.Option(help="1min, 5min or 1d; by default what suits the file.")] = None,
+    speed: Annotated[str, typer.Option(help="A factor of real time, or max.")] = "max",
+    pair: Annotated[list[str] | None, typer.Option(help="Declare a further pair, e.g. IBM-SPY; may be repeated.")] = None,
+    sector: Annotated[list[str] | None, typer.Option(help="Only this sector; may be repeated.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the report here as JSON.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of training; by default that of config/training.yaml.")] = None,
+    home: Annotated[Path, typer.Option(help="Folder of the run; emptied at start if an earlier demo made it.")] = Path("var/demo"),
+    port_base: Annotated[int, typer.Option(help="First of the ports that the platform listens on.")] = PORT_BASE,
+) -> None:
+    """Train on the past of recorded data, replay what follows through the whole platform, and report."""
+    console = Console(stderr=False, highlight=False)
+    options = DemoOptions(
+        home=home,
+        data=data,
+        train_from=train_from,
+        replay_from=replay_from,
+        replay_to=replay_to,
+        bar=bar,
+        speed=speed,
+        pairs=tuple(pair or ()),
+        sectors=tuple(sector or ()),
+        seed=seed,
+        port_base=port_base,
+    )
+    try:
+        if report is not None and not report.resolve().parent.is_dir():
+            raise BadSetting(f"--report {report}: there is no folder {report.resolve().parent}")
+        done = _run(console, options)
+        if report is not None:
+            report.write_bytes(orjson.dumps(done.document(), option=orjson.OPT_INDENT_2))
+    except TandemError as error:
+        console.print(f"[red]demo:[/red] {error}", markup=True, soft_wrap=True)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt as error:
+        console.print("stopped")
+        raise typer.Exit(130) from error
+    _print(console, done)
+    if report is not None:
+        console.print(f"report: {report}")
+    if not done.ledger_equals_broker or done.ticks_replayed != done.ticks_in_kafka:
+        raise typer.Exit(1)
+
+
+def _run(console: Console, options: DemoOptions) -> Report:
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
+    with Progress(*columns, console=console, transient=True) as display:
+        task = display.add_task("starting", total=1.0, note="")
+
+        def say(line: str) -> None:
+            console.print(f"[dim]{line}[/dim]", soft_wrap=True)
+
+        def show(now: ReplayProgress) -> None:
+            day = "" if now.event_ns is None else f"{utc(now.event_ns):%Y-%m-%d %H:%M} UTC"
+            note = f"{now.ticks:,} ticks"
+            if now.equity_usd is not None:
+                note += f", {now.open_pairs} pairs open, equity {float(now.equity_usd):,.0f} USD"
+            if now.waiting_for and now.state == "late":
+                note += f", waiting for {', '.join(now.waiting_for)}"
+            display.update(task, completed=now.share, description=f"replay {day}", note=note)
+
+        return Demo(options=options, settings=settings_module.load(), say=say, show=show).run()
+
+
+def _print(console: Console, report: Report) -> None:
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for label, text in lines(report):
+        table.add_row(f"[bold]{label}[/bold]", text)
+    console.print()
+    console.print(table)
