@@ -117,7 +117,7 @@ class PairManifestSpec(_Strict):
     legs: list[SymbolText] = Field(min_length=2, max_length=2, description="[A, B]: the spread is log A - beta log B - mu.")
     signal: SignalSpec = SignalSpec()
     risk: RiskSpec = RiskSpec()
-    suspend: bool = Field(default=_DEFAULTS["suspended"], description="True: open nothing new; what is open is still closed.")
+    suspend: bool = Field(default=_DEFAULTS["suspended"], description="True: close what is open, open nothing new.")
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
