@@ -19,7 +19,6 @@ from tandem.ingestor.dedupe import Window
 from tandem.ingestor.frames import FrameBuffers, StampedFrame
 from tandem.ingestor.trades import Parked, read_trades
 
-
 _type_of = itemgetter("T")
 _ONLY_TRADES = {"t"}
 
