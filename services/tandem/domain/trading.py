@@ -118,6 +118,7 @@ class Fee:
     amount_usd: Decimal  # positive: paid by us
     event_ns: int
     description: str
+    broker_order_id: str = ""  # the order that caused it, where the broker says so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

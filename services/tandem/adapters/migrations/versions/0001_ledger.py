@@ -29,6 +29,7 @@ CREATE TABLE signals (
     reason          text NOT NULL,
     outcome         text NOT NULL CHECK (outcome IN ('taken', 'refused')),
     refusal         text NOT NULL DEFAULT '',
+    detail          text NOT NULL DEFAULT '',
     model_name      text NOT NULL,
     model_version   text NOT NULL,
     model_digest    text NOT NULL,
@@ -69,6 +70,7 @@ CREATE TABLE orders (
     decided_ns      bigint NOT NULL,
     status          text NOT NULL,
     filled_qty      numeric NOT NULL DEFAULT 0 CHECK (filled_qty >= 0 AND filled_qty <= qty),
+    reported_qty    numeric NOT NULL DEFAULT 0,            -- filled as the broker counts; more than filled_qty: executions are missing
     broker_order_id text NOT NULL DEFAULT '',
     reason          text NOT NULL DEFAULT '',
     PRIMARY KEY (book, client_order_id),
@@ -134,6 +136,7 @@ CREATE TABLE pair_states (
     order_a         text NOT NULL,                         -- newest order of the leg, '' if none
     order_b         text NOT NULL,
     attempts        integer NOT NULL,
+    waited_bars     integer NOT NULL,
     first_fill_ns   bigint,
     last_fill_ns    bigint,
     decided_ns      bigint NOT NULL,                       -- bar of the newest intent: no second decision at it
