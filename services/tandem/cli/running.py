@@ -1,16 +1,18 @@
 """Where the running platform listens, for the commands that talk to it. Reads the records of its children; starts nothing."""
 
+import socket
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tandem.domain.errors import Transient
+from tandem.domain.errors import BadSetting, Transient
 from tandem.local.probes import HOST
 from tandem.local.records import Record, read_records
 from tandem.settings import Settings, load
 
 Home = Annotated[Path | None, typer.Option("--home", help="Folder of the platform, as given to `tandem up` [default: TANDEM_HOME].")]
+_CONNECT_S = 5.0
 _START = "start it with `tandem up`"
 
 
@@ -22,10 +24,26 @@ def settings_of(home: Path | None) -> Settings:
 
 def kafka_servers(settings: Settings) -> str:
     """Bootstrap servers: the setting, else the running platform's Kafka. Raises Transient when there is neither."""
-    if settings.kafka_bootstrap_servers:
-        return settings.kafka_bootstrap_servers
-    record = _one(settings.home, "kafka", "or set TANDEM_KAFKA_BOOTSTRAP_SERVERS")
-    return f"{HOST}:{record.port}"
+    servers = settings.kafka_bootstrap_servers
+    if not servers:
+        servers = f"{HOST}:{_one(settings.home, 'kafka', 'or set TANDEM_KAFKA_BOOTSTRAP_SERVERS').port}"
+    _require_reachable(servers)
+    return servers
+
+
+def _require_reachable(servers: str) -> None:
+    """Raises Transient if none of the servers takes a connection: Kafka's own client asks for half a minute before it says so."""
+    reasons = []
+    for server in servers.split(","):
+        host, _, port = server.strip().rpartition(":")
+        if not host or not port.isdecimal():
+            raise BadSetting(f"TANDEM_KAFKA_BOOTSTRAP_SERVERS: found {server!r}, must be host:port[,host:port]")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+            return
+        except OSError as error:
+            reasons.append(f"{server}: {error}")
+    raise Transient(f"Kafka is not there: {'; '.join(reasons)}")
 
 
 def portfolio_url(settings: Settings) -> str:

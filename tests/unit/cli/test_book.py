@@ -115,6 +115,18 @@ def test_a_service_that_does_not_answer_is_named(serve: Callable[[Answers], str]
     assert "tandem status" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("servers", "reason"),
+    [("127.0.0.1:1", "Kafka is not there: 127.0.0.1:1"), ("localhost", "found 'localhost', must be host:port")],
+)
+def test_a_kafka_that_is_away_is_told_at_once(servers: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the client's own half minute of asking; a setting that is none is told with its form."""
+    monkeypatch.setenv("TANDEM_KAFKA_BOOTSTRAP_SERVERS", servers)
+    result = tandem("delete", "pair", "KO-PEP")
+    assert result.exit_code == 1
+    assert reason in result.stderr
+
+
 def test_a_pair_that_is_none_is_refused_before_asking() -> None:
     """The form is told."""
     assert "expected two symbols joined by '-'" in tandem("orders", "--pair", "KO").stderr

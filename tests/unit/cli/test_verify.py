@@ -1,0 +1,89 @@
+"""`make verify` finds what it is there to find."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tandem.adapters.telemetry import METRICS
+from tandem.cli import verify
+from tandem.cli.generate import manifest_page, metrics_page, settings_page, write_pages
+from tandem.rollout.crd import RULES
+from tandem.settings import Settings
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A copy of what the checks read."""
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
+    for name in ("pyproject.toml", "Makefile"):
+        shutil.copy(ROOT / name, tmp_path)
+    write_pages(tmp_path)
+    return tmp_path
+
+
+def change(path: Path, old: str, new: str) -> None:
+    """Replace the first occurrence of a text in a file; it must be there."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_a_right_repository_passes(root: Path) -> None:
+    """Every check that needs no package index is quiet on the repository as it is."""
+    for check in (verify.configuration_loads, verify.pages_are_generated, verify.locks_name_no_host, verify.locks_satisfy_project):
+        assert check(root) == [], check.__name__
+
+
+def test_a_page_that_was_edited_is_found(root: Path) -> None:
+    """Also one that is missing."""
+    change(root / "docs/reference/settings.md", "Settings", "Setting")
+    (root / "docs/reference/metrics.md").unlink()
+    faults = verify.pages_are_generated(root)
+    assert [fault.split(":")[0] for fault in faults] == ["docs/reference/settings.md", "docs/reference/metrics.md"]
+
+
+@pytest.mark.parametrize("line", ["--index-url https://index.example/simple", "x @ file:///tmp/x", "--find-links wheels"])
+def test_a_lock_that_names_a_host_is_found(root: Path, line: str) -> None:
+    """With file and line."""
+    (root / "requirements/run.lock").write_text(f"a==1\n{line}\n")
+    assert verify.locks_name_no_host(root) == [f"requirements/run.lock:2: names a place to fetch from: {line}"]
+
+
+def test_a_requirement_that_the_locks_lack_is_found(root: Path) -> None:
+    """A dependency was added and nobody ran `make lock`."""
+    change(root / "pyproject.toml", '"httpx>=', '"left-pad>=1",\n  "httpx>=')
+    assert [fault.split(",")[0] for fault in verify.locks_satisfy_project(root)] == [
+        "requirements/run.lock: has left-pad None",
+        "requirements/dev.lock: has left-pad None",
+    ]
+
+
+def test_a_pin_that_the_project_no_longer_allows_is_found(root: Path) -> None:
+    """A lower bound was raised and nobody ran `make lock`."""
+    change(root / "pyproject.toml", '"httpx>=0.28"', '"httpx>=99"')
+    assert all("wants httpx>=99" in fault for fault in verify.locks_satisfy_project(root))
+    assert len(verify.locks_satisfy_project(root)) == 2
+
+
+def test_a_manifest_that_is_not_valid_is_found(root: Path) -> None:
+    """With its rule."""
+    change(root / "config/pairs/ko-pep.yaml", "[KO, PEP]", "[KO, KO]")
+    assert "[legs_differ]" in verify.configuration_loads(root)[0]
+
+
+def test_a_preset_that_lags_behind_the_declared_pairs_is_found(root: Path) -> None:
+    """The preset `pairs` is what the pairs need, nothing else."""
+    (root / "config/pairs/ko-pep.yaml").unlink()
+    assert verify.configuration_loads(root) == ["config/sectors.yaml: the preset pairs and the legs of config/pairs differ in KO, PEP"]
+
+
+def test_the_pages_name_every_setting_series_and_rule() -> None:
+    """Nothing that exists is undocumented, and no setting is without a meaning."""
+    assert all(f"tandem_{name}" in metrics_page() for name in METRICS)
+    assert settings_page().count("\n| `") == len(Settings.model_fields)
+    assert "|  |" not in settings_page()
+    assert all(rule.name in manifest_page() for rule in RULES)
