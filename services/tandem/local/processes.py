@@ -118,7 +118,8 @@ class Child:
 class Children:
     """All children of one home. Every method may be called from any thread."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, grace_s: float = STOP_GRACE_S) -> None:
+        self._grace_s = grace_s
         self.run_dir, self.log_dir = home / "run", home / "logs"
         for folder in (self.run_dir, self.log_dir):
             folder.mkdir(parents=True, exist_ok=True)
@@ -228,7 +229,7 @@ class Children:
         for child in children:
             if child.exit_code is None:
                 child.popen.send_signal(child.command.stop_signal)
-        deadline = time.monotonic() + STOP_GRACE_S
+        deadline = time.monotonic() + self._grace_s
         while time.monotonic() < deadline and any(child.exit_code is None for child in children):
             time.sleep(_POLL_S_MIN)
         if survivors := kill(process for process in everyone if process.is_running()):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+STATE_FILE = "supervisor.json"  # what the supervisor says of itself, beside the records
 _SAME_START_S = 0.05  # psutil derives the start time from clock ticks since boot (10 ms)
 _GONE_S = 5.0  # SIGKILL needs only a schedule; more means a process stuck in the kernel
 

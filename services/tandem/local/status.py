@@ -1,0 +1,70 @@
+"""What runs on a home: read from the records of the children and asked of the processes themselves. Called by `tandem status` and `up`."""
+
+import fcntl
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tandem.local.probes import http_ready, tcp_ready
+from tandem.local.records import STATE_FILE, Record, family, memory_bytes, read_records
+
+_STATE_FIELDS = {"state": "", "pid": 0, "port_base": 0, "bar": "", "endpoints": {}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessStatus:
+    """One child as it is now."""
+
+    name: str
+    pid: int
+    port: int
+    alive: bool
+    why_not_ready: str | None
+    memory_bytes: int
+    uptime_s: float
+    log: str
+
+
+def process_status(record: Record) -> ProcessStatus:
+    """Look at one child."""
+    alive = record.process() is not None
+    reason = "it has ended" if not alive else http_ready(record.ready_url) if record.ready_url else tcp_ready(record.port)
+    return ProcessStatus(
+        name=record.name,
+        pid=record.pid,
+        port=record.port,
+        alive=alive,
+        why_not_ready=reason,
+        memory_bytes=sum(memory_bytes(process) for process in family([record])) if alive else 0,
+        uptime_s=time.time() - record.started_s if alive else 0.0,
+        log=record.log,
+    )
+
+
+def statuses(home: Path) -> list[ProcessStatus]:
+    """All children of a home that were started and not stopped, in order of port."""
+    return sorted((process_status(record) for record in read_records(home / "run")), key=lambda s: s.port)
+
+
+def supervisor_pid(home: Path) -> int | None:
+    """The process that holds the home, None if nobody does."""
+    try:
+        file = (home / "run" / "lock").open("r+")
+    except FileNotFoundError:
+        return None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(file.read().strip() or 0)
+    return None
+
+
+def state(home: Path) -> dict[str, Any]:
+    """What the supervisor wrote last: state (starting or ready), endpoints, bar. Empty values if it wrote nothing."""
+    try:
+        return _STATE_FIELDS | json.loads((home / "run" / STATE_FILE).read_text())
+    except FileNotFoundError:
+        return dict(_STATE_FIELDS)

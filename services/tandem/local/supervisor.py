@@ -1,0 +1,201 @@
+"""What `tandem up` runs: servers, schema, topics, declared pairs, services, and then the watch over them until it is stopped.
+
+The forecasters follow the routing pointers of the control topic. A sector without a pointer gets one as soon as MLflow has a champion.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import httpx
+
+from tandem.adapters.config_files import load_pairs, load_sectors
+from tandem.adapters.control_log import ControlTable, publish_control, read_control
+from tandem.adapters.kafka_log import KafkaReader, KafkaWriter, create_topics
+from tandem.adapters.postgres import upgrade
+from tandem.adapters.skfolio_data import skfolio_dataset
+from tandem.domain.control import RoutingPointer
+from tandem.domain.errors import Permanent, Transient
+from tandem.local.champions import champion
+from tandem.local.forecasters import Forecasters
+from tandem.local.platform import Platform
+from tandem.local.probes import HOST
+from tandem.local.records import STATE_FILE, write_json
+from tandem.local.services import RECYCLED
+from tandem.rollout.declare import Verb, plan
+from tandem.settings import Settings
+
+_CLIENT_ID = "tandem-supervisor"
+_READY_S = 120.0
+_CHAMPIONS_EVERY_S = 5.0
+_BAR_S = {"1min": 60, "5min": 300, "1d": 86_400}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpOptions:
+    """What a user may choose for the market. Times as the recycler takes them."""
+
+    data: Path | None = None  # the 20 stocks of the skfolio wheel
+    bar: str = ""  # 1d for those, else Settings' bar
+    speed: str = ""  # one bar a second
+    mode: str = ""
+    from_time: str = ""
+    to_time: str = ""
+
+
+class Supervisor:
+    """One life of the platform. `say` takes what happens, one sentence each."""
+
+    def __init__(self, platform: Platform, settings: Settings, options: UpOptions, say: Callable[[str], None]) -> None:
+        self._platform, self._settings, self._options, self._say = platform, settings, options, say
+        self._bar = options.bar or ("1d" if options.data is None else settings.bar)
+        if self._bar not in _BAR_S:
+            raise Permanent(f"--bar {self._bar}: allowed are {', '.join(_BAR_S)}")
+        self._recycled = settings.source == RECYCLED
+        self._sectors = load_sectors(settings.config_dir)
+        self._pairs = load_pairs(settings.config_dir)
+        self._forecasters = Forecasters()
+        self._control: tuple[ControlTable, KafkaReader] | None = None
+        self._asked_s = 0.0
+        self._market_runs = not self._recycled
+        self._told_without_model = False
+
+    def start(self) -> None:
+        """Everything up to the point where the market may run. Raises Permanent or Transient with one reason."""
+        self._write_state("starting")
+        data = self._data_file() if self._recycled else None
+        endpoints = self._platform.start_servers()
+        upgrade(endpoints.postgres)
+        create_topics(endpoints.kafka, self._sectors.sectors)
+        self._control = read_control(endpoints.kafka, _CLIENT_ID)
+        self._declare()
+        self._start_services(data)
+        self._platform.wait_mlflow()
+        self.watch()
+        self._write_state("ready")
+
+    def watch(self) -> None:
+        """One look at everything: dead children, pointers, champions, the market. Called again and again."""
+        for sentence in self._platform.revive():
+            self._say(sentence)
+        table, reader = self._control_topic()
+        for record in reader.poll(0):
+            table.apply(record)
+        if time.monotonic() - self._asked_s > _CHAMPIONS_EVERY_S:
+            self._asked_s = time.monotonic()
+            self._adopt_champions(table)
+        self._follow_pointers(table)
+        self._release_market()
+
+    def close(self) -> None:
+        """Let go of Kafka, before it is stopped."""
+        if self._control is not None:
+            self._control[1].close()
+
+    def _control_topic(self) -> tuple[ControlTable, KafkaReader]:
+        assert self._control is not None, "start() comes first"
+        return self._control
+
+    def _data_file(self) -> Path:
+        if self._options.data is None:
+            return skfolio_dataset(self._platform.home / "data" / "skfolio-20.parquet")
+        if not self._options.data.is_file():
+            raise Permanent(f"--data {self._options.data}: no such file")
+        return self._options.data.resolve()
+
+    def _declare(self) -> None:
+        """Publish the pairs of config/pairs that the control topic does not hold as they are now."""
+        table, _ = self._control_topic()
+        changed = [change.spec for change in plan(table.pairs, self._pairs) if change.verb is not Verb.UNCHANGED]
+        self._publish(*changed)
+        if changed:
+            self._say(f"declared {', '.join(spec.pair for spec in changed)}")
+
+    def _publish(self, *records: object) -> None:
+        if not records:
+            return
+        writer = KafkaWriter(self._platform.endpoints.kafka, _CLIENT_ID)
+        try:
+            publish_control(writer, *records)  # type: ignore[arg-type]
+        finally:
+            writer.close()
+
+    def _start_services(self, data: Path | None) -> None:
+        services = self._platform.services(bar=self._bar, source=self._settings.source)
+        names = []
+        if data is not None:
+            self._platform.start(services.recycler(self._recycler_options(data)))
+            self._platform.wait_ready(["recycler"], _READY_S)  # ingestor and portfolio connect to it
+        for service in (services.recorder(), services.ingestor(), services.portfolio(capital_usd=self._settings.capital_usd)):
+            names.append(self._platform.start(service).name)
+        self._platform.wait_ready(names, _READY_S)
+
+    def _recycler_options(self, data: Path) -> tuple[str, ...]:
+        options = self._options
+        speed = options.speed or str(_BAR_S[self._bar])
+        lockstep = speed == "max" or float(speed) > 1
+        ranged = bool(options.from_time or options.to_time)
+        return (
+            *("--data", str(data), "--bar", self._bar, "--speed", speed, "--hold"),
+            *("--mode", options.mode or ("date_range" if ranged else "single_pass")),
+            *(("--from", options.from_time) if options.from_time else ()),
+            *(("--to", options.to_time) if options.to_time else ()),
+            *(("--lockstep", "--participants", "portfolio") if lockstep else ()),
+            *("--cash", self._settings.capital_usd),
+        )
+
+    def _adopt_champions(self, table: ControlTable) -> None:
+        """Point each active sector that has no pointer yet at its champion. From then on the pointer decides, not the alias."""
+        missing = [sector for sector in self._sectors.active if sector not in table.pointers]
+        found = []
+        for sector in missing:
+            if (ref := champion(self._platform.endpoints.mlflow, sector)) is not None:
+                found.append(RoutingPointer(sector=sector, version=ref.version, digest=ref.digest, epoch=1))
+        self._publish(*found)
+        for pointer in found:
+            self._say(f"{pointer.sector} is served by version {pointer.version}")
+        if not found and missing and not self._told_without_model:
+            self._told_without_model = True
+            mlflow = self._platform.endpoints.mlflow
+            self._say(
+                f"no model yet for {', '.join(missing)}: `MLFLOW_TRACKING_URI={mlflow} tandem train SECTOR --data FILE` makes one, "
+                "and its forecaster starts by itself"
+            )
+
+    def _follow_pointers(self, table: ControlTable) -> None:
+        start, stop = self._forecasters.follow(table.pointers)
+        services = self._platform.services(bar=self._bar, source=self._settings.source)
+        for version, number in start:
+            service = services.forecaster(version.sector, version.version, number)
+            self._platform.start(service)
+            self._say(f"{service.name} starts on port {service.port}")
+        for version in stop:
+            name = services.forecaster(version.sector, version.version, 0).name
+            self._platform.children.stop(name)
+            self._say(f"{name} is stopped: two newer versions run")
+
+    def _release_market(self) -> None:
+        """Start the held replay once a forecaster is ready: before, its bars would pass without anybody forecasting them."""
+        if self._market_runs or not self._forecasters.running:
+            return
+        forecasters = [child for child in self._platform.processes if child.name.startswith("forecaster-") and child.exit_code is None]
+        if not forecasters or any(child.command.why_not_ready() is not None for child in forecasters):
+            return
+        url = f"http://{HOST}:{self._platform.ports.recycler}/tandem/v1/replay/start"
+        try:
+            answer = httpx.post(url, headers={"APCA-API-KEY-ID": RECYCLED, "APCA-API-SECRET-KEY": RECYCLED}, trust_env=False)
+        except httpx.HTTPError as error:
+            raise Transient(f"{url}: {error or type(error).__name__}") from error
+        if not answer.is_success:
+            raise Permanent(f"{url} answers {answer.status_code}: {answer.text[:200]}")
+        self._market_runs = True
+        self._say("the market runs")
+
+    def _write_state(self, state: str) -> None:
+        endpoints = asdict(self._platform.endpoints) if state == "ready" else {}
+        write_json(
+            self._platform.children.run_dir / STATE_FILE,
+            {"state": state, "pid": os.getpid(), "port_base": self._platform.ports.base, "bar": self._bar, "endpoints": endpoints},
+        )
