@@ -1,0 +1,134 @@
+"""Puts a recycler together and serves it: one process, one event loop, one port for both websockets and all of REST."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount, WebSocketRoute
+
+from tandem.adapters.calendar import session_grid
+from tandem.adapters.fees_file import load_fees
+from tandem.adapters.market_file import load_market_data
+from tandem.adapters.telemetry import health_app
+from tandem.domain.errors import BadSetting
+from tandem.flow.exchange_records import Rules
+from tandem.recycler.access import Keys
+from tandem.recycler.data_api import DataApi
+from tandem.recycler.feed import Feed
+from tandem.recycler.feed_socket import FeedSocket
+from tandem.recycler.history import History
+from tandem.recycler.market import Market
+from tandem.recycler.options import RecyclerOptions
+from tandem.recycler.replay_api import ReplayApi
+from tandem.recycler.replayer import Replayer
+from tandem.recycler.trading_api import TradingApi
+from tandem.recycler.updates import Updates
+
+_AHEAD_NS = 7 * 86_400 * 1_000_000_000  # of the recording's end, so that the clock knows the next session
+_GRACE_S = 5  # for clients to take their leave, of the ten seconds that a service has to stop
+
+log = structlog.get_logger()
+
+
+def serve(options: RecyclerOptions) -> int:
+    """Serve until SIGINT or SIGTERM; the process's exit code. Raises BadSetting or BadRecord for what makes a start impossible."""
+    listener = _listener(options.host, options.port)
+    try:
+        recycler = Recycler(options)
+        server = uvicorn.Server(recycler.config())
+        recycler.stop = lambda: setattr(server, "should_exit", True)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # uvicorn stops at the signal, then raises it again for whoever came before: nobody, so that a clean stop is exit code 0.
+            signal.signal(number, lambda *_: None)
+        server.run(sockets=[listener])
+    finally:
+        listener.close()
+    return 1 if recycler.failed else 0
+
+
+class Recycler:
+    """The parts of one recycler and the application over them."""
+
+    def __init__(self, options: RecyclerOptions) -> None:
+        self.options = options
+        data = load_market_data(options.data)
+        if data.ignored or data.empty_cells:
+            log.warning("data_left_out", file=data.path.name, index_columns=data.ignored, empty_cells=data.empty_cells)
+        first_ns, last_ns = int(data.ticks["event_ns"][0]), int(data.ticks["event_ns"][-1])
+        grid = session_grid(options.bar, first_ns, last_ns + _AHEAD_NS)
+        rules = Rules(fees=load_fees(options.fees), half_spread_bps=options.half_spread_bps, strict=options.strict)
+        keys, history = Keys(options.key, options.secret), History(data, grid)
+        self.feed = Feed(data, history)
+        self.market = Market(data, grid, rules, options.cash_usd)
+        self.replayer = Replayer(self.market, self.feed, options)
+        self.updates = Updates(keys, connections_max=options.connections_max, greeting=self.replayer.stream_heartbeat)
+        self.replayer.updates = self.updates
+        self.market.on_update = self.updates.publish
+        self.stop: Callable[[], None] = lambda: None
+        self.failed = False
+        feed_socket = FeedSocket(
+            self.feed,
+            keys,
+            connections_max=options.connections_max,
+            greeting=self.replayer.greeting,
+            subscribed=self._subscribed,
+        )
+        self.app = Starlette(
+            routes=[
+                WebSocketRoute("/v2/{feed}", feed_socket.serve),
+                WebSocketRoute("/stream", self.updates.serve),
+                *DataApi(self.market, history).routes(keys),
+                *TradingApi(self.replayer).routes(keys),
+                *ReplayApi(self.replayer).routes(keys),
+                Mount("/", health_app(lambda: None)),
+            ],
+            lifespan=self._lifespan,
+        )
+        log.info("data_loaded", file=data.path.name, symbols=len(data.symbols), ticks=len(data.ticks), bar=data.bar, digest=data.digest)
+
+    def config(self) -> uvicorn.Config:
+        """How uvicorn serves it."""
+        return uvicorn.Config(
+            self.app,
+            log_level="warning",
+            access_log=False,
+            ws_per_message_deflate=False,  # costs more than the loopback or a cluster's network
+            ws_ping_interval=None,  # a client that is slow is waited for, not cut off; clients ping by themselves
+            timeout_graceful_shutdown=_GRACE_S,
+        )
+
+    def _subscribed(self) -> None:
+        if self.options.start_on_subscribe:
+            self.replayer.start()
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        player = asyncio.create_task(self.replayer.run())
+        player.add_done_callback(self._player_done)
+        yield
+        player.cancel()
+
+    def _player_done(self, player: "asyncio.Task[None]") -> None:
+        """The replay ends with the process only: a replay that broke must not look like a quiet market."""
+        if not player.cancelled() and (error := player.exception()) is not None:
+            log.error("replay_failed", error=repr(error), exc_info=error)
+            self.failed = True
+            self.stop()
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise BadSetting(f"cannot listen on {host}:{port}: {error.strerror}; choose another port with --port") from error
+    return listener

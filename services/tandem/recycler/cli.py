@@ -1,0 +1,162 @@
+"""The command `tandem recycler`: options to RecyclerOptions. Registered by the CLI; `python -m tandem.recycler.main` is the same."""
+
+from datetime import date, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+import typer
+
+from tandem.adapters.fees_file import FEES_FILE
+from tandem.adapters.telemetry import configure_logging
+from tandem.domain.errors import BadSetting, TandemError
+from tandem.domain.units import ns_of
+from tandem.flow.replay import Mode
+
+_NEW_YORK = ZoneInfo("America/New_York")
+_REPLAY, _EXCHANGE, _SERVER = "Replay", "Paper exchange", "Server"
+
+
+def recycler(  # noqa: PLR0917  (a command's options are its arguments)
+    data: Annotated[Path, typer.Option(help="Parquet file to replay: trades, bars, or daily closes.", rich_help_panel=_REPLAY)],
+    port: Annotated[int, typer.Option(envvar="TANDEM_PORT", help="Port for everything.", rich_help_panel=_SERVER)] = 8765,
+    host: Annotated[str, typer.Option(envvar="TANDEM_HOST", help="Address to listen on.", rich_help_panel=_SERVER)] = "127.0.0.1",
+    mode: Annotated[
+        Mode, typer.Option(help="Once, again and again, once over a range, or bar by bar on request.", rich_help_panel=_REPLAY)
+    ] = Mode.SINGLE_PASS,
+    from_: Annotated[
+        str, typer.Option("--from", metavar="DATE", help="First day (New York), e.g. 2013-10-08.", rich_help_panel=_REPLAY)
+    ] = "",
+    to: Annotated[str, typer.Option("--to", metavar="DATE", help="Last day, included.", rich_help_panel=_REPLAY)] = "",
+    speed: Annotated[
+        str,
+        typer.Option(
+            metavar="N|max", help="Times real time while the market is open (nights take no time); max: no pacing.", rich_help_panel=_REPLAY
+        ),
+    ] = "1",
+    bar: Annotated[
+        str, typer.Option(metavar="1min|5min|1d", help="Bars at whose close a heartbeat is sent.", rich_help_panel=_REPLAY)
+    ] = "1min",
+    start_on_subscribe: Annotated[
+        bool, typer.Option("--start-on-subscribe", help="Wait for the first market-data subscription.", rich_help_panel=_REPLAY)
+    ] = False,
+    hold: Annotated[bool, typer.Option("--hold", help="Wait for POST /tandem/v1/replay/start.", rich_help_panel=_REPLAY)] = False,
+    lockstep: Annotated[
+        bool | None,
+        typer.Option(
+            "--lockstep/--no-lockstep",
+            help="After each bar wait until all participants have acknowledged it.",
+            show_default="on above real time",
+            rich_help_panel=_REPLAY,
+        ),
+    ] = None,
+    participants: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Wait for this one from the start (repeat, or separate by commas).", rich_help_panel=_REPLAY),
+    ] = None,
+    ack_limit_s: Annotated[float, typer.Option(help="Seconds after which who is waited for is named.", rich_help_panel=_REPLAY)] = 30.0,
+    label: Annotated[
+        str, typer.Option(help="Part of the replay's id: another label makes another replay of the same data.", rich_help_panel=_REPLAY)
+    ] = "",
+    cash: Annotated[str, typer.Option(metavar="USD", help="What the account opens with.", rich_help_panel=_EXCHANGE)] = "1000000",
+    half_spread_bps: Annotated[
+        str, typer.Option(metavar="BPS", help="Half the spread that every fill pays, at least half a cent.", rich_help_panel=_EXCHANGE)
+    ] = "1",
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict/--lenient",
+            help="Refuse wash trades and orders that turn a position over, as Alpaca does.",
+            rich_help_panel=_EXCHANGE,
+        ),
+    ] = True,
+    fees: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of regulatory fees.", show_default=f"{FEES_FILE} in the configuration's folder", rich_help_panel=_EXCHANGE
+        ),
+    ] = None,
+    config_dir: Annotated[
+        Path, typer.Option(envvar="TANDEM_CONFIG_DIR", help="Folder of the configuration.", rich_help_panel=_EXCHANGE)
+    ] = Path("config"),
+    key: Annotated[
+        str, typer.Option(envvar="TANDEM_RECYCLER_KEY", help="Accept this API key only.", show_default="any", rich_help_panel=_SERVER)
+    ] = "",
+    secret: Annotated[
+        str, typer.Option(envvar="TANDEM_RECYCLER_SECRET", help="Accept this secret only.", show_default="any", rich_help_panel=_SERVER)
+    ] = "",
+    log_level: Annotated[str, typer.Option(envvar="TANDEM_LOG_LEVEL", help="DEBUG to ERROR.", rich_help_panel=_SERVER)] = "INFO",
+) -> None:
+    """Replay recorded market data as if it were Alpaca, with a paper exchange.
+
+    Point any Alpaca client at it:
+
+    market data ws://127.0.0.1:8765/v2/iex, trade updates ws://127.0.0.1:8765/stream, REST http://127.0.0.1:8765 (any key and secret).
+
+    Where the replay is: GET /tandem/v1/replay. Its buttons: POST /tandem/v1/replay/start, pause, resume, step, seek, speed.
+    """
+    # Imported here because pandas and the calendar take a second, which no other command of the CLI shall wait for.
+    from tandem.recycler.app import serve  # noqa: PLC0415  (see above)
+    from tandem.recycler.options import RecyclerOptions  # noqa: PLC0415  (see above)
+
+    configure_logging("recycler", log_level)
+    try:
+        pace = _speed(speed)
+        options = RecyclerOptions(
+            data=data,
+            port=port,
+            host=host,
+            mode=mode,
+            from_ns=_midnight_ns("from", from_, days=0),
+            to_ns=_midnight_ns("to", to, days=1),
+            speed=pace,
+            bar=bar,
+            start_on_subscribe=start_on_subscribe,
+            hold=hold,
+            lockstep=pace > 1 if lockstep is None else lockstep,
+            participants=tuple(name for text in participants or () for name in text.split(",") if name),
+            ack_limit_s=ack_limit_s,
+            label=label,
+            cash_usd=_decimal("cash", cash),
+            half_spread_bps=_decimal("half-spread-bps", half_spread_bps),
+            strict=strict,
+            fees=fees or config_dir / FEES_FILE,
+            key=key,
+            secret=secret,
+        )
+        code = serve(options)
+    except TandemError as error:
+        typer.echo(f"recycler: {error}", err=True)
+        raise typer.Exit(2) from error
+    raise typer.Exit(code)
+
+
+def _midnight_ns(name: str, text: str, *, days: int) -> int | None:
+    """Midnight in New York of a date, or some days after it."""
+    if not text:
+        return None
+    try:
+        day = date.fromisoformat(text) + timedelta(days=days)
+    except ValueError as error:
+        raise BadSetting(f"{name} {text!r}: must be a date such as 2013-10-08") from error
+    return ns_of(datetime(day.year, day.month, day.day, tzinfo=_NEW_YORK))
+
+
+def _speed(text: str) -> float:
+    if text == "max":
+        return float("inf")
+    try:
+        return float(text)
+    except ValueError as error:
+        raise BadSetting(f"speed {text!r}: must be a number above 0, or max") from error
+
+
+def _decimal(name: str, text: str) -> Decimal:
+    try:
+        found = Decimal(text)
+    except InvalidOperation as error:
+        raise BadSetting(f"{name} {text!r}: must be a number") from error
+    if not found.is_finite():
+        raise BadSetting(f"{name} {text!r}: must be finite")
+    return found

@@ -1,0 +1,95 @@
+"""Values in requests, read strictly: what cannot be used is answered with 422 and the name of the parameter."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from starlette.requests import Request
+
+from tandem.domain.ids import Symbol
+from tandem.domain.units import NS_PER_S, ns_of
+from tandem.recycler.access import CODE_PARAMETER, Refusal
+
+# A date, or RFC 3339 with up to nine decimals. Without a zone it is UTC, which is how alpaca-py means it.
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)?)?")
+_DECIMAL_PLACES_MAX = 9
+
+
+def bad(message: str) -> Refusal:
+    """The answer to a parameter that cannot be used."""
+    return Refusal(422, CODE_PARAMETER, message)
+
+
+def time_ns(text: str) -> int:
+    """A time as ns UTC, exact. Raises ValueError."""
+    found = _TIME.fullmatch(text)
+    if not found:
+        raise ValueError(f"time {text!r}: must be a date or RFC 3339, e.g. 2024-05-22 or 2024-05-22T13:30:00Z")
+    day, clock, fraction, zone = found.groups()
+    moment = datetime.fromisoformat(f"{day}T{clock or '00:00:00'}{(zone or 'Z')}")
+    return ns_of(moment) + int((fraction or "0").ljust(9, "0"))
+
+
+def time_of(request: Request, name: str, default_ns: int, *, end_of_day: bool = False) -> int:
+    """A query parameter that is a time; with end_of_day a plain date means its last nanosecond."""
+    text = request.query_params.get(name)
+    if not text:
+        return default_ns
+    try:
+        found = time_ns(text)
+    except ValueError as error:
+        raise bad(f"{name}: {error}") from error
+    return found + int(timedelta(days=1).total_seconds()) * NS_PER_S - 1 if end_of_day and len(text) == 10 else found
+
+
+def whole(request: Request, name: str, *, default: int, high: int) -> int:
+    """A query parameter that is a whole number from 1 to high."""
+    text = request.query_params.get(name) or str(default)
+    if not text.isdigit() or not 1 <= int(text) <= high:
+        raise bad(f"{name}: found {text!r}, must be a whole number from 1 to {high}")
+    return int(text)
+
+
+def one_of(request: Request, name: str, allowed: Sequence[str]) -> str:
+    """A query parameter from a list; the first is the default."""
+    text = request.query_params.get(name) or allowed[0]
+    if text not in allowed:
+        raise bad(f"{name}: found {text!r}, allowed are {', '.join(allowed)}")
+    return text
+
+
+def symbols_of(request: Request, known: Sequence[Symbol]) -> tuple[Symbol, ...]:
+    """The query parameter `symbols`, in ascending order. A symbol that the recording does not hold is refused: nothing is invented."""
+    names = sorted({name for name in request.query_params.get("symbols", "").split(",") if name})
+    if not names:
+        raise bad("symbols: none given")
+    if missing := [name for name in names if name not in known]:
+        raise bad(f"symbols: the recording does not hold {', '.join(missing)}")
+    return tuple(map(Symbol, names))
+
+
+async def body_of(request: Request) -> dict[str, Any]:
+    """The JSON object of a request; an empty body is an empty object."""
+    try:
+        document = await request.json() if await request.body() else {}
+    except ValueError as error:
+        raise Refusal(400, CODE_PARAMETER, f"request body format is invalid: {error}") from error
+    if not isinstance(document, dict):
+        raise Refusal(400, CODE_PARAMETER, "request body format is invalid: must be a JSON object")
+    return document
+
+
+def amount(document: dict[str, Any], name: str) -> Decimal | None:
+    """A number of a body, which may be text or a JSON number; read through its text, so that 0.1 is one tenth."""
+    value = document.get(name)
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        found = Decimal(str(value))
+    except InvalidOperation as error:
+        raise bad(f"{name}: found {value!r}, must be a number") from error
+    if not found.is_finite() or -int(found.as_tuple().exponent) > _DECIMAL_PLACES_MAX:
+        raise bad(f"{name}: found {value!r}, must be finite with at most {_DECIMAL_PLACES_MAX} decimals")
+    return found

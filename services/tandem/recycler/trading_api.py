@@ -1,0 +1,256 @@
+"""Alpaca's trading REST under /v2: orders, positions, account, assets, clock, calendar and activities of the paper exchange.
+
+Every handler is a coroutine without a wait between reading and changing the market, so each request sees one moment. What changes the
+account passes the replay's gate first: in lockstep with participants an order is accepted at a watermark only.
+"""
+
+from decimal import ROUND_DOWN, Decimal
+from itertools import islice
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from tandem.adapters.calendar import session_grid
+from tandem.domain.ids import Symbol
+from tandem.domain.trading import Side
+from tandem.flow.exchange_records import Filled, Rejected
+from tandem.recycler import views
+from tandem.recycler.access import CODE_NOT_FOUND, CODE_PARAMETER, Keys, Refusal
+from tandem.recycler.book import OrderRecord, Status
+from tandem.recycler.order_body import OrderBody, order_body
+from tandem.recycler.parameters import amount, bad, body_of, one_of, symbols_of, time_of, whole
+from tandem.recycler.replayer import Replayer
+
+_CODE_ORDER = 42210000
+_ORDERS_MAX, _ORDERS_DEFAULT = 500, 50  # Alpaca's
+_ACTIVITIES_MAX = 100  # a page, Alpaca's
+_SHARE = Decimal("0.000000001")
+_KINDS = ("FILL", "FEE")
+_TIME_MAX_NS = 7_258_118_400 * 1_000_000_000  # 2200
+
+
+class TradingApi:
+    """The handlers over one replayer's market."""
+
+    def __init__(self, replayer: Replayer) -> None:
+        self._replayer = replayer
+        self._market = replayer.market
+        self._names: dict[str, Symbol] = {}  # by symbol and by asset id
+        for name in self._market.data.symbols:
+            self._names[name] = self._names[views.asset_id(name)] = name
+
+    def routes(self, keys: Keys) -> list[Route]:
+        """All routes, guarded."""
+        table = [
+            ("/orders", "POST", self.submit),
+            ("/orders", "GET", self.orders),
+            ("/orders", "DELETE", self.cancel_all),
+            ("/orders:by_client_order_id", "GET", self.order_by_client_id),
+            ("/orders/{order_id}", "GET", self.order),
+            ("/orders/{order_id}", "PATCH", self.replace),
+            ("/orders/{order_id}", "DELETE", self.cancel),
+            ("/positions", "GET", self.positions),
+            ("/positions", "DELETE", self.close_all),
+            ("/positions/{symbol}", "GET", self.position),
+            ("/positions/{symbol}", "DELETE", self.close),
+            ("/account", "GET", self.account),
+            ("/account/activities", "GET", self.activities),
+            ("/account/activities/{kind}", "GET", self.activities),
+            ("/assets", "GET", self.assets),
+            ("/assets/{symbol}", "GET", self.asset),
+            ("/clock", "GET", self.clock),
+            ("/calendar", "GET", self.calendar),
+        ]
+        return [Route("/v2" + path, keys.guard(handler), methods=[method]) for path, method, handler in table]
+
+    async def submit(self, request: Request) -> Response:
+        """Submit an order. A client_order_id that was used before is refused, which is what makes a repeated request safe."""
+        body = order_body(await body_of(request))
+        if body.symbol not in self._market.data.symbols:
+            raise bad(f"asset {body.symbol!r} not found: the recording does not hold it")
+        async with self._replayer.gate:
+            return JSONResponse(self._submitted(body))
+
+    def _submitted(self, body: OrderBody) -> dict[str, Any]:
+        if body.client_order_id is not None and self._market.book.by_client_order_id(body.client_order_id) is not None:
+            raise Refusal(422, CODE_PARAMETER, "client_order_id must be unique")
+        answer = self._market.submit(
+            symbol=body.symbol,
+            side=body.side,
+            qty=body.qty,
+            limit_usd=body.limit_usd,
+            time_in_force=body.time_in_force,
+            extended_hours=body.extended_hours,
+            client_order_id=body.client_order_id,
+        )
+        if isinstance(answer, Rejected):
+            raise Refusal(answer.status, answer.code, answer.message, **answer.details)
+        return views.order(self._record(answer.order.order_id), status="accepted")
+
+    async def orders(self, request: Request) -> Response:
+        """Orders by status, time, side and symbol; the newest first unless asked otherwise."""
+        status = one_of(request, "status", ("open", "closed", "all"))
+        side = one_of(request, "side", ("", "buy", "sell"))
+        newest_first = one_of(request, "direction", ("desc", "asc")) == "desc"
+        symbols = symbols_of(request, self._market.data.symbols) if request.query_params.get("symbols") else None
+        after_ns, until_ns = time_of(request, "after", -1), time_of(request, "until", _TIME_MAX_NS)
+
+        def wanted(record: OrderRecord) -> bool:
+            order = record.order
+            return (
+                (status == "all" or (record.status is Status.NEW) == (status == "open"))
+                and (not side or order.side.value == side)
+                and (symbols is None or order.symbol in symbols)
+                and after_ns < order.accepted_ns <= until_ns
+            )
+
+        found = filter(wanted, self._market.book.orders(newest_first=newest_first))
+        limit = whole(request, "limit", default=_ORDERS_DEFAULT, high=_ORDERS_MAX)
+        return JSONResponse([views.order(record) for record in islice(found, limit)])
+
+    async def order_by_client_id(self, request: Request) -> Response:
+        """The order under the client's id."""
+        record = self._market.book.by_client_order_id(request.query_params.get("client_order_id", ""))
+        if record is None:
+            raise Refusal(404, CODE_NOT_FOUND, f"order not found for {request.query_params.get('client_order_id')}")
+        return JSONResponse(views.order(record))
+
+    async def order(self, request: Request) -> Response:
+        """The order under the exchange's id."""
+        return JSONResponse(views.order(self._record(request.path_params["order_id"])))
+
+    async def replace(self, request: Request) -> Response:
+        """Not offered."""
+        self._record(request.path_params["order_id"])
+        raise Refusal(422, _CODE_ORDER, "orders cannot be replaced at the paper exchange: cancel it and submit another")
+
+    async def cancel(self, request: Request) -> Response:
+        """Cancel a working order."""
+        async with self._replayer.gate:
+            record = self._record(request.path_params["order_id"])
+            if not self._market.cancel(record.order.order_id):
+                record = self._record(record.order.order_id)
+                raise Refusal(422, _CODE_ORDER, f'order is already in "{record.status.value}" state')
+        return Response(status_code=204)
+
+    async def cancel_all(self, _: Request) -> Response:
+        """Cancel every working order."""
+        async with self._replayer.gate:
+            answers = self._cancelled()
+        return JSONResponse(answers, status_code=207)
+
+    def _cancelled(self) -> list[dict[str, Any]]:
+        ids = list(self._market.state.orders)
+        return [{"id": order_id, "status": 200 if self._market.cancel(order_id) else 422, "body": None} for order_id in ids]
+
+    async def positions(self, _: Request) -> Response:
+        """All holdings, by symbol."""
+        state = self._market.valued()
+        return JSONResponse([views.position(state, symbol, holding) for symbol, holding in sorted(state.holdings.items())])
+
+    async def position(self, request: Request) -> Response:
+        """One holding; 404 when flat."""
+        symbol = self._held(request)
+        state = self._market.valued()
+        return JSONResponse(views.position(state, symbol, state.holdings[symbol]))
+
+    async def close(self, request: Request) -> Response:
+        """Close a holding, or a part of it, with a market order."""
+        qty, percentage = amount(dict(request.query_params), "qty"), amount(dict(request.query_params), "percentage")
+        if percentage is not None and not 0 < percentage <= 100:
+            raise bad("percentage must be above 0 and at most 100")
+        async with self._replayer.gate:
+            symbol = self._held(request)
+            held = abs(self._market.state.holdings[symbol].qty)
+            if percentage is not None:
+                qty = (held * percentage / 100).quantize(_SHARE, rounding=ROUND_DOWN)
+            return JSONResponse(self._closed(symbol, qty if qty is not None else held))
+
+    async def close_all(self, request: Request) -> Response:
+        """Close every holding with a market order, after canceling every working order if asked to."""
+        async with self._replayer.gate:
+            if request.query_params.get("cancel_orders", "").lower() == "true":
+                self._cancelled()
+            answers = []
+            for symbol, holding in sorted(self._market.state.holdings.items()):
+                try:
+                    answers.append({"symbol": symbol, "status": 200, "body": self._closed(symbol, abs(holding.qty))})
+                except Refusal as refusal:
+                    answers.append({"symbol": symbol, "status": refusal.response.status_code, "body": refusal.document})
+        return JSONResponse(answers, status_code=207)
+
+    def _closed(self, symbol: Symbol, qty: Decimal) -> dict[str, Any]:
+        side = Side.SELL if self._market.state.holdings[symbol].qty > 0 else Side.BUY
+        answer = self._market.submit(symbol=symbol, side=side, qty=qty)
+        if isinstance(answer, Rejected):
+            raise Refusal(answer.status, answer.code, answer.message, **answer.details)
+        return views.order(self._record(answer.order.order_id), status="accepted")
+
+    async def account(self, _: Request) -> Response:
+        """The account at the last prices."""
+        created_ns = int(self._market.tape.event_ns[self._replayer.plan.start])
+        return JSONResponse(views.account(self._market.rules, self._market.valued(), created_ns))
+
+    async def activities(self, request: Request) -> Response:
+        """Fills and fees, the newest first unless asked otherwise; pages go on after the id in page_token."""
+        named = request.path_params.get("kind") or request.query_params.get("activity_types") or ",".join(_KINDS)
+        kinds = named.upper().split(",")
+        newest_first = one_of(request, "direction", ("desc", "asc")) == "desc"
+        after_ns, until_ns = time_of(request, "after", -1), time_of(request, "until", _TIME_MAX_NS)
+        size = whole(request, "page_size", default=_ACTIVITIES_MAX, high=_ACTIVITIES_MAX)
+        found = [
+            activity
+            for activity in self._market.book.activities
+            if after_ns < activity.event_ns <= until_ns and ("FILL" if isinstance(activity, Filled) else "FEE") in kinds
+        ]
+        if newest_first:
+            found.reverse()
+        if token := request.query_params.get("page_token"):
+            places = [place for place, activity in enumerate(found) if views.activity_id(activity) == token]
+            if not places:
+                raise bad(f"page_token {token!r}: no such activity in this query")
+            found = found[places[0] + 1 :]
+        return JSONResponse([views.activity(activity) for activity in found[:size]])
+
+    async def assets(self, _: Request) -> Response:
+        """Every symbol of the recording."""
+        return JSONResponse([views.asset(symbol) for symbol in self._market.data.symbols])
+
+    async def asset(self, request: Request) -> Response:
+        """One symbol of the recording."""
+        return JSONResponse(views.asset(self._symbol(request)))
+
+    async def clock(self, _: Request) -> Response:
+        """The replay's clock."""
+        return JSONResponse(views.clock(self._market.grid, self._market.now_ns))
+
+    async def calendar(self, request: Request) -> Response:
+        """Sessions from start to end, by default those around the recording."""
+        grid = self._market.grid
+        first, last = int(grid.open_ns[0]), int(grid.close_ns[-1])
+        from_ns, to_ns = time_of(request, "start", first), time_of(request, "end", last, end_of_day=True)
+        if from_ns > to_ns:
+            raise bad("start must not be after end")
+        if from_ns < first or to_ns > last:
+            grid = session_grid("1d", from_ns, to_ns)
+        return JSONResponse(views.calendar(grid, from_ns=from_ns, to_ns=to_ns))
+
+    def _record(self, order_id: str) -> OrderRecord:
+        record = self._market.book.order(order_id)
+        if record is None:
+            raise Refusal(404, CODE_NOT_FOUND, f"order not found for {order_id}")
+        return record
+
+    def _symbol(self, request: Request) -> Symbol:
+        name = request.path_params["symbol"]
+        if name not in self._names:
+            raise Refusal(404, CODE_NOT_FOUND, f"asset not found for {name}: the recording does not hold it")
+        return self._names[name]
+
+    def _held(self, request: Request) -> Symbol:
+        symbol = self._symbol(request)
+        if symbol not in self._market.state.holdings:
+            raise Refusal(404, CODE_NOT_FOUND, "position does not exist")
+        return symbol
