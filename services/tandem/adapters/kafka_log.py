@@ -1,6 +1,6 @@
 """The event log on Apache Kafka, through kafka-python. Partitions are assigned by hand: one process owns its topics, no rebalance."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.admin import NewTopic
@@ -144,6 +144,11 @@ class KafkaReader:
     def seek_to_beginning(self) -> None:
         """Read everything that is retained, whatever was committed."""
         self._consumer.seek_to_beginning(*self._partitions)
+
+    def seek(self, offsets: Mapping[tuple[str, int], int]) -> None:
+        """Go on at these offsets; where one is no longer retained, at the oldest record."""
+        for partition, offset in offsets.items():
+            self._consumer.seek(TopicPartition(*partition), offset)
 
     def close(self) -> None:
         """Close without committing."""

@@ -55,6 +55,11 @@ class BarState:
     late: tuple[TickFrame, ...]
     outside_ticks: int
 
+    @property
+    def has_watermark(self) -> bool:
+        """Whether a heartbeat came since the stream began."""
+        return self.watermark_ns > _WATERMARK_START_NS
+
 
 def initial_bars(grid: SessionGrid) -> BarState:
     """The state before the first event."""

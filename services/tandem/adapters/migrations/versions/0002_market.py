@@ -40,6 +40,8 @@ CREATE TABLE forecast_scores (
     replay_id       text NOT NULL,
     bar_close_ns    bigint NOT NULL,
     bar_index       bigint NOT NULL,                       -- bars of the pair since the end of training
+    price_a         double precision NOT NULL,
+    price_b         double precision NOT NULL,
     beta            double precision NOT NULL,
     mu              double precision NOT NULL,
     spread          double precision NOT NULL,
@@ -51,11 +53,11 @@ CREATE TABLE forecast_scores (
     half_life_bars  double precision NOT NULL,
     next_close_ns   bigint,                                -- from here on NULL until the pair's next bar has closed
     realised        double precision CHECK (realised >= 0),  -- squared innovation: (next spread - expected_spread)^2
-    qlike           double precision,                      -- log(variance) + realised / variance
+    qlike           double precision,                      -- of quant/scores.py: y/f - log(y/f) - 1
     garch_qlike     double precision,                      -- the same of garch_variance
     closed_at       timestamptz NOT NULL GENERATED ALWAYS AS (to_timestamp(bar_close_ns / 1e9)) STORED,
     PRIMARY KEY (sector, model_name, model_version, model_digest, pair, source, replay_id, bar_close_ns),
-    CHECK ((next_close_ns IS NULL) = (realised IS NULL) AND (next_close_ns IS NULL) = (qlike IS NULL) AND (qlike IS NULL) = (garch_qlike IS NULL)),
+    CHECK (num_nulls(next_close_ns, realised, qlike, garch_qlike) IN (0, 4)),  -- scored as a whole or not at all
     CHECK (next_close_ns > bar_close_ns)
 );
 CREATE INDEX forecast_scores_unscored ON forecast_scores (sector, bar_close_ns) WHERE next_close_ns IS NULL;
