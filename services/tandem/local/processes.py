@@ -232,10 +232,14 @@ class Children:
         deadline = time.monotonic() + self._grace_s
         while time.monotonic() < deadline and any(child.exit_code is None for child in children):
             time.sleep(_POLL_S_MIN)
-        if survivors := kill(process for process in everyone if process.is_running()):
+        for child in children:  # by Popen, which alone may wait for its process: else the exit code is lost
+            if child.exit_code is None:
+                child.popen.kill()
+                child.popen.wait()
+        own = {child.pid for child in children}
+        if survivors := kill(process for process in everyone if process.pid not in own):
             raise InvariantBroken(f"processes {survivors} survived SIGKILL")
         for child in children:
-            child.popen.wait()
             forget(self.run_dir, child.record)
 
 

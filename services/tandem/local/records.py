@@ -6,6 +6,7 @@ A pid alone proves nothing, since the kernel uses it again: a record counts only
 import json
 import os
 import signal
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ import psutil
 
 STATE_FILE = "supervisor.json"  # what the supervisor says of itself, beside the records
 _SAME_START_S = 0.05  # psutil derives the start time from clock ticks since boot (10 ms)
+_POLL_S = 0.02
 _GONE_S = 5.0  # SIGKILL needs only a schedule; more means a process stuck in the kernel
 
 
@@ -96,8 +98,25 @@ def kill(processes: Iterable[psutil.Process]) -> list[int]:
     for process in targets:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    _, left = psutil.wait_procs(targets, timeout=_GONE_S)
-    return [p.pid for p in left]
+    return [p.pid for p in await_end(targets, _GONE_S)]
+
+
+def await_end(processes: Iterable[psutil.Process], timeout_s: float) -> list[psutil.Process]:
+    """Wait until the processes have ended; those that have not. One that only waits to be reaped by its parent, maybe init, has."""
+    deadline = time.monotonic() + timeout_s
+    left = list(processes)
+    while left := [p for p in left if _lives(p)]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(_POLL_S)
+    return left
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def end_leftovers(folder: Path, grace_s: float) -> tuple[list[str], list[int]]:
@@ -110,14 +129,13 @@ def end_leftovers(folder: Path, grace_s: float) -> tuple[list[str], list[int]]:
     for phase in sorted({r.stop_phase for r in records}):
         members = [r for r in records if r.stop_phase == phase]
         everyone = family(members)
-        if everyone:
-            ended += [r.name for r in members if r.process() is not None]
-        for record in members:
-            if (process := record.process()) is not None:
-                with suppress(psutil.NoSuchProcess):
-                    process.send_signal(signal.Signals(record.stop_signal))
-        _, left = psutil.wait_procs(everyone, timeout=grace_s)
-        survivors += kill(left)
+        leaders = [(r, p) for r in members if (p := r.process()) is not None]
+        ended += [record.name for record, _ in leaders]
+        for record, process in leaders:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.Signals(record.stop_signal))
+        await_end((process for _, process in leaders), grace_s)
+        survivors += kill(everyone)
     for record in records:
         if record.process() is None:
             forget(folder, record)

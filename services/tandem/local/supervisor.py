@@ -30,7 +30,7 @@ from tandem.settings import Settings
 _CLIENT_ID = "tandem-supervisor"
 _READY_S = 120.0
 _CHAMPIONS_EVERY_S = 5.0
-_BAR_S = {"1min": 60, "5min": 300, "1d": 86_400}
+_BAR_S = {"1min": 60, "5min": 300, "1d": 23_400}  # of market time: in a replay the nights take none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
