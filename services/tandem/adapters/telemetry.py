@@ -39,6 +39,9 @@ METRICS: Mapping[str, Metric] = {
     # recycler
     "recycler_ticks_sent_total": Metric(kind="counter", help="Ticks sent to market-data subscribers."),
     "recycler_watermark_seconds": Metric(kind="gauge", help="Event time that the replay has reached, Unix seconds."),
+    "recycler_participant_late": Metric(
+        kind="gauge", help="1 while a lockstep participant is waited for beyond the limit (at most 16).", labels=("participant",)
+    ),
     "recycler_orders_total": Metric(
         kind="counter", help="Orders that the paper exchange took, by what became of them.", labels=("status",)
     ),
@@ -51,8 +54,8 @@ METRICS: Mapping[str, Metric] = {
     "ingestor_connected": Metric(kind="gauge", help="1 while the market-data stream is subscribed."),
     "ingestor_watermark_seconds": Metric(kind="gauge", help="Event time of the last heartbeat, Unix seconds."),
     # recorder
-    "recorder_bars_total": Metric(kind="counter", help="Bars written to Postgres.", labels=("sector",)),
-    "recorder_scores_total": Metric(kind="counter", help="Forecasts scored against what then happened.", labels=("sector",)),
+    "recorder_bars_total": Metric(kind="counter", help="Bars written to Postgres that were not there."),
+    "recorder_scores_total": Metric(kind="counter", help="Forecasts written to Postgres, and again when their outcome was known."),
     "recorder_late_ticks_total": Metric(kind="counter", help="Ticks that came after their bar had closed; parked.", labels=("sector",)),
     "recorder_parked_total": Metric(kind="counter", help="Records parked in the dead letter topic.", labels=("reason",)),
     "recorder_lag_records": Metric(kind="gauge", help="Records of a topic that have had no effect in Postgres yet.", labels=("topic",)),
