@@ -17,7 +17,7 @@ from tandem.cli.running import Home, settings_of
 from tandem.domain.errors import Permanent, Transient
 from tandem.local.endpoints import PORT_BASE, Endpoints
 from tandem.local.processes import STOP_GRACE_S, last_lines
-from tandem.local.records import end_leftovers
+from tandem.local.records import end_leftovers, read_records
 from tandem.local.status import ProcessStatus, process_status, state, statuses, supervisor_pid
 from tandem.settings import Settings
 
@@ -136,7 +136,7 @@ def _detach(settings: Settings, arguments: list[str]) -> None:
 def down(home: Home = None) -> None:
     """Stop the platform and make sure that none of its processes is left."""
     folder = settings_of(home).home.expanduser().resolve()
-    before = [status for status in statuses(folder) if status.alive]
+    before = [record for record in read_records(folder / "run") if record.process() is not None]
     pid = supervisor_pid(folder)
     if pid is not None:
         _end_supervisor(pid)
@@ -147,9 +147,9 @@ def down(home: Home = None) -> None:
     if pid is None and not before:
         typer.echo(f"nothing runs on {folder}")
         return
-    if left := [status.pid for status in before if psutil.pid_exists(status.pid)]:
+    if left := [record.pid for record in before if record.process() is not None]:
         raise Permanent(f"processes {left} are still there")
-    typer.echo(f"stopped {', '.join(status.name for status in before) or 'the supervisor'}; all {len(before)} processes are gone")
+    typer.echo(f"stopped {', '.join(record.name for record in before) or 'the supervisor'}; all {len(before)} processes are gone")
 
 
 def _end_supervisor(pid: int) -> None:

