@@ -75,15 +75,25 @@ def test_late_ticks_are_handed_out_once():
     assert set(log.rows) == {("r", "KO", 20)}
 
 
-_TICK = st.tuples(st.integers(0, 160), st.integers(0, 1))
-_EVENT = st.one_of(
-    st.none(),
-    st.builds(lambda ticks, r: frame(*sorted(ticks), replay_id=r), st.lists(_TICK, max_size=5), st.sampled_from("rs")),
-    st.builds(heartbeat, st.integers(0, 160), st.sampled_from("rs")),
-)
+@st.composite
+def logs(draw: st.DrawFn) -> list[Event]:
+    """Frames and heartbeats that mostly move forward in time, with late ticks, unreadable records and now and then another replay."""
+    events: list[Event] = []
+    now, replay_id = 0, "r"
+    for _ in range(draw(st.integers(1, 20))):
+        kind = draw(st.sampled_from(["frame", "frame", "frame", "beat", "beat", "unreadable", "replay"]))
+        if kind == "replay":
+            now, replay_id = 0, replay_id + "s"
+        now = min(160, now + draw(st.integers(0, 15)))
+        if kind == "frame":
+            ticks = draw(st.lists(st.tuples(st.integers(max(0, now - 30), now), st.integers(0, 1)), min_size=1, max_size=3))
+            events.append(frame(*sorted(ticks), replay_id=replay_id))
+        else:
+            events.append(None if kind == "unreadable" else heartbeat(now, replay_id))
+    return events
 
 
-@given(st.lists(_EVENT, max_size=25), st.lists(st.tuples(st.integers(0, 25), st.integers(1, 4)), max_size=4))
+@given(logs(), st.lists(st.tuples(st.integers(1, 20), st.integers(1, 4)), min_size=1, max_size=4))
 def test_dying_at_any_point_changes_nothing(events, lives):
     """Rows and reports after any deaths equal those of one undisturbed life."""
     undisturbed = Log(events)
