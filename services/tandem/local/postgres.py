@@ -80,11 +80,19 @@ def _reachable(path: Path) -> bool:
     return all(folder.stat().st_mode & 0o001 for folder in (nearest, *nearest.parents))
 
 
+def _make_open(folder: Path) -> None:
+    """Make a folder that every user may enter, whatever our umask is."""
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        folder.chmod(0o711)
+
+
 def _elsewhere(home: Path) -> Path:
     """The folder that stands for home/postgres where `nobody` cannot reach that. It lives no longer than the home that it belongs to."""
     folder = _SHARED / hashlib.sha256(str(home).encode()).hexdigest()[:16]
     pointer = home / "postgres" / "elsewhere"
     if not pointer.exists():
+        _make_open(_SHARED)
         shutil.rmtree(folder, ignore_errors=True)  # of an earlier home at this path, which was removed
         pointer.parent.mkdir(parents=True, exist_ok=True)
         pointer.write_text(f"{folder}\n")
@@ -95,12 +103,15 @@ def _copy(installed: Path, target: Path) -> Path:
     """A copy of the wheel's files (41 MB, and the libraries beside them) in a folder that everybody may read, made once for a version."""
     tree = target / installed.parent.name / installed.name
     if not tree.exists():
-        _SHARED.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _make_open(_SHARED)
         partial = Path(tempfile.mkdtemp(dir=_SHARED, prefix=".postgres-"))
         partial.chmod(0o755)
         libraries = installed.parent.with_suffix(".libs")
         shutil.copytree(installed, partial / installed.parent.name / installed.name, symlinks=True)
         shutil.copytree(libraries, partial / libraries.name, symlinks=True)
+        for path in partial.rglob("*"):  # installed under a strict umask, they would be readable by us only
+            if not path.is_symlink():
+                path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
         try:
             partial.rename(target)
         except OSError:  # another process was faster
@@ -166,7 +177,7 @@ def url(place: Place, port: int, database: str = DATABASE) -> str:
 def password(place: Place) -> str:
     """The role's password, made on first use: who may connect to 127.0.0.1 is not yet who may run programs through a superuser."""
     if not place.password_file.exists():
-        place.password_file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _make_open(place.data.parent)
         place.password_file.touch(mode=0o600)
         place.password_file.write_text(secrets.token_hex(16) + "\n")
     return place.password_file.read_text().strip()
