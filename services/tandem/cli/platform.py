@@ -81,20 +81,17 @@ def _run(settings: Settings, port_base: int, options: "UpOptions") -> None:
 
 
 def _look_after(platform: "Platform", supervisor: "Supervisor") -> None:
-    """Watch for ever, with a table where there is a terminal. A server that is away for a moment does not end the watch."""
+    """Watch for ever, with a table where there is a terminal. What cannot be done now does not end the watch."""
     from rich.console import Console  # noqa: PLC0415  (0.1 s)
     from rich.live import Live  # noqa: PLC0415
 
     console = Console(stderr=True)
-    told = ""
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
             try:
                 supervisor.watch()
-            except Transient as error:
-                if str(error) != told:
-                    remark(f"warning: {error}")
-                told = str(error)
+            except (Transient, Permanent) as error:
+                supervisor.warn(error)
             if console.is_terminal:
                 live.update(_table([process_status(child.record) for child in platform.processes]), refresh=True)
             time.sleep(_WATCH_S)

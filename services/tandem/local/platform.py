@@ -17,6 +17,7 @@ from tandem.adapters.postgres import plain_url
 from tandem.domain.errors import InvariantBroken, Permanent
 from tandem.local import kafka, mlflow, postgres, redis, signals
 from tandem.local.endpoints import Endpoints, Ports, Service
+from tandem.local.probes import PortTaken
 from tandem.local.processes import STOP_GRACE_S, Child, ChildFailed, Children, Command, StopPhase
 from tandem.local.records import end_leftovers
 from tandem.local.services import RECYCLED, Services
@@ -208,7 +209,11 @@ class Platform:
                     told.append(f"{child.epitaph()}\n{child.name} was restarted {child.restarts} times and is given up")
                 continue
             told.append(f"{child.epitaph()}\n{child.name} is started again ({child.restarts + 1} of {RESTARTS_MAX})")
-            self.children.restart(child)
+            try:
+                self.children.restart(child)
+            except (ChildFailed, PortTaken) as error:
+                told.append(str(error))
+                child.restarts += 1
         return told
 
 

@@ -17,7 +17,7 @@ from tandem.adapters.kafka_log import KafkaReader, KafkaWriter, create_topics
 from tandem.adapters.postgres import upgrade
 from tandem.adapters.skfolio_data import skfolio_dataset
 from tandem.domain.control import RoutingPointer
-from tandem.domain.errors import Permanent, Transient
+from tandem.domain.errors import Permanent, TandemError, Transient
 from tandem.local.champions import champion
 from tandem.local.forecasters import Forecasters
 from tandem.local.platform import Platform
@@ -61,6 +61,7 @@ class Supervisor:
         self._asked_s = 0.0
         self._market_runs = not self._recycled
         self._told_without_model = False
+        self._warned = ""
 
     def start(self) -> None:
         """Everything up to the point where the market may run. Raises Permanent or Transient with one reason."""
@@ -85,9 +86,18 @@ class Supervisor:
             table.apply(record)
         if time.monotonic() - self._asked_s > _CHAMPIONS_EVERY_S:
             self._asked_s = time.monotonic()
-            self._adopt_champions(table)
+            try:
+                self._adopt_champions(table)
+            except (Transient, Permanent) as error:
+                self.warn(error)
         self._follow_pointers(table)
         self._release_market()
+
+    def warn(self, error: TandemError) -> None:
+        """Say it, once for as long as it is the same."""
+        if str(error) != self._warned:
+            self._warned = str(error)
+            self._say(f"warning: {error}")
 
     def close(self) -> None:
         """Let go of Kafka, before it is stopped."""
