@@ -59,7 +59,7 @@ class Supervisor:
         self._forecasters = Forecasters()
         self._control: tuple[ControlTable, KafkaReader] | None = None
         self._asked_s = 0.0
-        self._market_runs = not self._recycled
+        self._released_pid = 0  # the recycler whose replay was started: one that was restarted is held again
         self._told_without_model = False
         self._warned = ""
 
@@ -154,7 +154,15 @@ class Supervisor:
             *(("--to", options.to_time) if options.to_time else ()),
             *(("--lockstep", "--participants", "portfolio") if lockstep else ()),
             *("--cash", self._settings.capital_usd),
+            *("--label", self._next_label()),
         )
+
+    def _next_label(self) -> str:
+        """Another one for each start: the paper exchange begins anew, so that the same data make another replay with ids of its own."""
+        path = self._platform.children.run_dir / "replays"
+        number = int(path.read_text()) + 1 if path.exists() else 1
+        path.write_text(str(number))
+        return f"up-{number}"
 
     def _adopt_champions(self, table: ControlTable) -> None:
         """Point each active sector that has no pointer yet at its champion. From then on the pointer decides, not the alias."""
@@ -188,7 +196,10 @@ class Supervisor:
 
     def _release_market(self) -> None:
         """Start the held replay once a forecaster is ready: before, its bars would pass without anybody forecasting them."""
-        if self._market_runs or not self._forecasters.running:
+        if not self._recycled or not self._forecasters.running:
+            return
+        recycler = self._platform.children.get("recycler")
+        if recycler.pid == self._released_pid or recycler.command.why_not_ready() is not None:
             return
         forecasters = [child for child in self._platform.processes if child.name.startswith("forecaster-") and child.exit_code is None]
         if not forecasters or any(child.command.why_not_ready() is not None for child in forecasters):
@@ -200,7 +211,7 @@ class Supervisor:
             raise Transient(f"{url}: {error or type(error).__name__}") from error
         if not answer.is_success:
             raise Permanent(f"{url} answers {answer.status_code}: {answer.text[:200]}")
-        self._market_runs = True
+        self._released_pid = recycler.pid
         self._say("the market runs")
 
     def _write_state(self, state: str) -> None:
