@@ -1,0 +1,79 @@
+"""A service of ours as a child process, as an operator starts it: environment in, HTTP for its health, SIGTERM to stop."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+_WAIT_S = 60.0  # a busy machine compiles every file first
+STOP_S = 10.0  # what every service promises
+
+
+@dataclass
+class Service:
+    """A running child."""
+
+    process: "subprocess.Popen[bytes]"
+    url: str
+    log: Path
+
+    def why_not_ready(self) -> str | None:
+        """What /readyz says; None when ready."""
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=5).json()["reason"]
+        except httpx.TransportError as error:
+            return f"no answer: {error}"
+
+    def metrics(self) -> str:
+        """The text of /metrics."""
+        return httpx.get(f"{self.url}/metrics", timeout=5).text
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_S)
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], object], what: str, service: Service | None = None) -> None:
+    """Poll until the condition holds; fails with the child's log."""
+    deadline_s = time.monotonic() + _WAIT_S
+    while not condition():
+        dead = service is not None and service.process.poll() is not None
+        if dead or time.monotonic() > deadline_s:
+            log = service.log.read_text() if service else ""
+            pytest.fail(f"{'the process ended before' if dead else 'waited in vain for'} {what}\n{log[-4000:]}", pytrace=False)
+        time.sleep(0.02)
+
+
+def command(name: str) -> list[str]:
+    """How a service is started."""
+    return [sys.executable, "-m", f"tandem.{name}.main"]
+
+
+@contextmanager
+def running(name: str, port: int, environ: Mapping[str, str], folder: Path) -> Iterator[Service]:
+    """The service, killed in the end if the test has not stopped it."""
+    log = folder / f"{name}-{port}.log"
+    with log.open("ab") as out:
+        process = subprocess.Popen(command(name), env={**os.environ, **environ, "TANDEM_PORT": str(port)}, stdout=out, stderr=out)
+    try:
+        yield Service(process=process, url=f"http://127.0.0.1:{port}", log=log)
+    finally:
+        process.kill()
+        process.wait()
