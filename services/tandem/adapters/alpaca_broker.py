@@ -51,9 +51,9 @@ _STATUS: Mapping[str, OrderStatus] = {
 class AlpacaBroker:
     """ports.Broker on Alpaca's REST, and the raw views that people look at."""
 
-    def __init__(self, *, key_id: str, secret_key: str, url: str | None) -> None:
-        """url: base of the REST API, e.g. the recycler's http://host:port; None for Alpaca's paper account."""
-        self._client = TradingClient(key_id, secret_key, paper=True, url_override=url or None, raw_data=True)
+    def __init__(self, *, key_id: str, secret_key: str, url: str | None, paper: bool = True) -> None:
+        """url: base of the REST API, e.g. the recycler's http://host:port; None for Alpaca itself. paper: which of its two accounts."""
+        self._client = TradingClient(key_id, secret_key, paper=paper, url_override=url or None, raw_data=True)
         self._place = url or "Alpaca"
         session: requests.Session = self._client._session
         for scheme in ("http://", "https://"):

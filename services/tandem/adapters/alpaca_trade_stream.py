@@ -72,9 +72,11 @@ StreamEvent = StreamReady | StreamLost | TradeUpdate | BrokerHeartbeat | Unusabl
 class AlpacaTradeStream(TradingStream):
     """Trade updates and heartbeats, each given to `deliver` in the order in which it came, from the stream's own thread."""
 
-    def __init__(self, deliver: Callable[[StreamEvent], None], *, key_id: str, secret_key: str, url: str | None) -> None:
-        """url: url_override, None for Alpaca's paper account. deliver: must not block for long."""
-        super().__init__(key_id, secret_key, paper=True, raw_data=True, url_override=url or None)
+    def __init__(
+        self, deliver: Callable[[StreamEvent], None], *, key_id: str, secret_key: str, url: str | None, paper: bool = True
+    ) -> None:
+        """url: url_override, None for Alpaca itself. paper: which of its two accounts. deliver: must not block for long."""
+        super().__init__(key_id, secret_key, paper=paper, raw_data=True, url_override=url or None)
         logging.getLogger("alpaca.trading.stream").addFilter(_without_traceback)
         self._deliver = deliver
         self._thread = threading.Thread(target=self.run, name="trade-updates", daemon=True)

@@ -123,12 +123,12 @@ class Columns:
         self.refuse(column, bad, f"a whole number from {low} to {high}")
         return numbers.astype(np.int64)
 
-    def check_unique(self, symbol_column: str, column: str, index: NDArray[np.int64], times: NDArray[np.int64]) -> None:
-        """Raise BadRecord if one symbol has two rows for one time."""
+    def check_unique(self, column: str, index: NDArray[np.int64], times: NDArray[np.int64], *, each: str) -> None:
+        """Raise BadRecord if one symbol has two rows for one time; `each` names both in the message."""
         order = np.lexsort((times, index))
         twice = np.zeros(len(order), np.bool_)
         twice[order[1:]] = (np.diff(index[order]) == 0) & (np.diff(times[order]) == 0)
-        self.refuse(column, twice, f"one row for each {symbol_column} and {column}")
+        self.refuse(column, twice, f"one row for each {each}")
 
     def _values(self, column: str) -> Any:
         chunked = self.table.column(column)

@@ -115,7 +115,7 @@ def _trades(columns: Columns, digest: str) -> MarketData:
 def _bars(columns: Columns, timed: str, digest: str) -> MarketData:
     index, _ = columns.symbols("symbol")
     start_ns = columns.times_ns("ts") if timed == "ts" else columns.days_ns("date")
-    columns.check_unique("symbol", timed, index, start_ns)
+    columns.check_unique(timed, index, start_ns, each=f"symbol and {timed}")
     bar = "1d" if timed == "date" else _length(columns, index, start_ns)
     if bar == "1d":
         days_ns = start_ns if timed == "date" else columns.new_york_days_ns("ts")
@@ -135,7 +135,7 @@ def _bars(columns: Columns, timed: str, digest: str) -> MarketData:
 def _closes(columns: Columns, digest: str) -> MarketData:
     index, _ = columns.symbols("symbol")
     days_ns = columns.days_ns("date")
-    columns.check_unique("symbol", "date", index, days_ns)
+    columns.check_unique("date", index, days_ns, each="symbol and date")
     _, close_ns = _sessions(columns, "date", days_ns)
     sizes = np.ones(len(close_ns), np.int64)
     return _assembled(columns, digest, event_ns=close_ns - NS_PER_MS, prices=columns.prices("close"), sizes=sizes, bar="1d")
@@ -148,7 +148,7 @@ def _wide(path: Path, names: tuple[str, ...], digest: str) -> MarketData:
         _symbol_of(path, name)
     columns = Columns.read(path, ("date", *kept))
     days_ns = columns.days_ns("date")
-    columns.check_unique("date", "date", np.zeros(len(days_ns), np.int64), days_ns)
+    columns.check_unique("date", np.zeros(len(days_ns), np.int64), days_ns, each="date")
     _, close_ns = _sessions(columns, "date", days_ns)
     found: list[tuple[NDArray[np.int64], NDArray[np.float64], int]] = []
     ordered = tuple(sorted(kept))

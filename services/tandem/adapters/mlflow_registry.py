@@ -4,6 +4,7 @@ Imported by trainer and forecaster at their start; mlflow takes seconds to impor
 """
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import tandem
 from tandem.domain.errors import BadRecord, Permanent, TandemError, Transient
 from tandem.domain.forecasts import ModelRef
 from tandem.domain.units import utc
@@ -23,10 +25,26 @@ if TYPE_CHECKING:
 CHAMPION, PREVIOUS, CANDIDATE = "champion", "previous", "candidate"
 DIGEST_TAG = "tandem.digest"
 _FOLDER = "bundle"  # of the bundle's files within the logged model
+_LOADER_MODULES = (
+    "__init__.py",
+    "domain/*.py",
+    "quant/__init__.py",
+    "quant/bundle.py",
+    "quant/hybrid.py",
+    "quant/network.py",
+    "adapters/__init__.py",
+    "adapters/onnx_network.py",
+    "adapters/pyfunc_loader.py",
+)
 _PARAM_CHARACTERS_MAX = 6_000  # MLflow's limit on a parameter's value
 _ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"}
 # mlflow retries for minutes by default; our callers decide themselves how long to wait for a server.
-_CLIENT_ENVIRONMENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_DISABLE_TELEMETRY": "true"}
+_CLIENT_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 
 
 def log_and_register(tracking_uri: str, bundle: Bundle, card: str) -> ModelRef:
@@ -96,8 +114,9 @@ def _log(client: "MlflowClient", experiment: str, bundle: Bundle, card: str) -> 
     name = model_name(bundle.sector)
     shape = (-1, bundle.sequence, len(bundle.features))
     signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.float32), shape, "windows")]),
-        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, 2), "factor_and_probability")]),
+        # Without names, so that MLflow hands the array over as it is and not in a dict.
+        inputs=Schema([TensorSpec(np.dtype(np.float32), shape)]),
+        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, 2))]),
     )
     run_name = f"{name}_{utc(bundle.trained_to_ns):%Y%m%d}"
     with mlflow.start_run(experiment_id=experiment, run_name=run_name) as run, tempfile.TemporaryDirectory() as folder:
@@ -113,6 +132,8 @@ def _log(client: "MlflowClient", experiment: str, bundle: Bundle, card: str) -> 
             name="model",
             loader_module="tandem.adapters.pyfunc_loader",
             data_path=str(place),
+            code_paths=[str(_code(Path(folder)))],
+            input_example=np.zeros((1, *shape[1:]), dtype=np.float32),
             signature=signature,
             pip_requirements=_requirements(),
             metadata={"digest": bundle.digest, "features": list(bundle.features)},
@@ -122,11 +143,22 @@ def _log(client: "MlflowClient", experiment: str, bundle: Bundle, card: str) -> 
     return str(registered.version)
 
 
+def _code(folder: Path) -> Path:
+    """A copy of the few modules that `_load_pyfunc` needs, so that a client without Tandem can load the model, too."""
+    source, target = Path(tandem.__file__).parent, folder / "tandem"
+    for pattern in _LOADER_MODULES:
+        for file in sorted(source.glob(pattern)):
+            place = target / file.relative_to(source)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, place)
+    return target
+
+
 def _requirements() -> list[str]:
     """What `_load_pyfunc` needs, as installed here. Explicit, because guessing would start a process and import everything."""
     from importlib.metadata import version  # noqa: PLC0415  (used once, here)
 
-    return [f"{package}=={version(package)}" for package in ("mlflow", "numpy", "onnxruntime", "tandem-trading")]
+    return [f"{package}=={version(package)}" for package in ("mlflow", "numpy", "onnxruntime")]
 
 
 def _parameters(bundle: Bundle) -> dict[str, str]:

@@ -2,6 +2,16 @@
 
 import numpy as np
 import onnxruntime
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    Fail,
+    InvalidArgument,
+    InvalidGraph,
+    InvalidProtobuf,
+    RuntimeException,
+)
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    NotImplemented as Unimplemented,
+)
 
 from tandem.domain.errors import BadRecord
 from tandem.quant.network import Outputs, Windows
@@ -9,6 +19,8 @@ from tandem.quant.network import Outputs, Windows
 # Rows per call. Matrix kernels differ with the number of rows and so do their last bits: every call therefore has this shape, filled up
 # with zeros. 8 rows cost about as much as one (tests/unit/adapters/test_onnx_network.py prints both).
 CHUNK_ROWS = 8
+
+_REFUSED = (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, Unimplemented, RuntimeException)  # they have no base of their own
 
 
 class OnnxNetwork:
@@ -22,7 +34,7 @@ class OnnxNetwork:
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         try:
             self._session = onnxruntime.InferenceSession(onnx_bytes, options, providers=["CPUExecutionProvider"])
-        except RuntimeError as error:  # the library's errors all derive from it
+        except _REFUSED as error:
             raise BadRecord("onnx_malformed", str(error)) from error
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0].shape) != 3:

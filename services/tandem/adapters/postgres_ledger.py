@@ -1,6 +1,6 @@
 """The portfolio's book in PostgreSQL: everything that one decision changes is one transaction, and the keys of the tables refuse doubles.
 
-One connection, one thread, one book (a broker's account); an advisory lock keeps a second writer out. Reading for people is in
+One connection, one thread, one book; an advisory lock keeps a second writer of the account out. Reading for people is in
 postgres_views.py. Implements ports.Ledger.
 """
 
@@ -28,7 +28,7 @@ from tandem.adapters.postgres_rows import (
 )
 from tandem.domain.control import TradingState
 from tandem.domain.errors import InvariantBroken, Permanent, Transient
-from tandem.domain.ids import PairId
+from tandem.domain.ids import PairId, Symbol
 from tandem.domain.ledger import Entry
 from tandem.domain.trading import OrderStatus, TradingMode
 from tandem.flow.accounting import Book, book_of
@@ -51,6 +51,8 @@ class Stored:
     execution_ids: set[str]  # of the last days
     fee_ids: set[str]
     order_pairs: dict[str, PairId]  # by client_order_id, of orders that may still be heard of
+    prices: dict[Symbol, float]  # last execution of each symbol: a mark until the first forecast
+    remembered_from_ns: int  # executions and fees before this time are not in the sets
     last_fill_ns: int  # 0 if there is none
     last_fee_ns: int
 
@@ -69,11 +71,12 @@ def failures(place: str) -> Iterator[None]:
 
 
 class PortfolioStore:
-    """The book of one account."""
+    """The newest book of one account."""
 
-    def __init__(self, url: str, book: str) -> None:
-        """book: the broker's account id. Raises Transient."""
-        self.book = book
+    def __init__(self, url: str, account: str) -> None:
+        """account: the broker's account id. `open_book` comes before everything else. Raises Transient."""
+        self.book = ""
+        self._account = account
         self._connection = connect(url, application="tandem-portfolio")
 
     @contextmanager
@@ -82,25 +85,42 @@ class PortfolioStore:
             yield cursor
 
     def lock(self) -> bool:
-        """Keep other writers of this book out until the connection ends; False if there is one already."""
+        """Keep other writers of this account's books out until the connection ends; False if there is one already."""
         with self._transaction() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (f"tandem-book-{self.book}",))
+            cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (f"tandem-portfolio-{self._account}",))
             return bool(_one(cursor)[0])
 
     def open_book(self, source: str, capital_usd: Decimal) -> bool:
-        """Make the book if it is not there; True if it was made. Raises Permanent if it belongs to another source or capital."""
+        """Go on with the account's newest book, or make its first one; True if it was made.
+
+        Raises Permanent if that book belongs to another source or began with another capital.
+        """
         with self._transaction() as cursor:
             cursor.execute(
-                "INSERT INTO books (book, source, capital_usd) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING", (self.book, source, capital_usd)
+                "SELECT book, source, capital_usd FROM books WHERE account = %s ORDER BY generation DESC LIMIT 1", (self._account,)
             )
-            made = cursor.rowcount == 1
-            cursor.execute("SELECT source, capital_usd FROM books WHERE book = %s", (self.book,))
-            found = _one(cursor)
-        if found != (source, capital_usd):
-            raise Permanent(
-                f"book {self.book} was opened as {found[0]} with {found[1]} USD, now it would be {source} with {capital_usd} USD"
-            )
-        return made
+            row = cursor.fetchone()
+        if row is None:
+            self.begin_book(source, capital_usd)
+            return True
+        self.book, *found = row
+        if tuple(found) != (source, capital_usd):
+            raise Permanent(f"book {self.book} began as {found[0]} with {found[1]} USD, now it would be {source} with {capital_usd} USD")
+        return False
+
+    def begin_book(self, source: str, capital_usd: Decimal) -> None:
+        """Make the account's next book, and go on with it."""
+        with self._transaction() as cursor:
+            cursor.execute("SELECT coalesce(max(generation), 0) + 1 FROM books WHERE account = %s", (self._account,))
+            generation = int(_one(cursor)[0])
+            self.book = self._account if generation == 1 else f"{self._account}#{generation}"
+            self._insert(cursor, "books", "account, generation, source, capital_usd", [(self._account, generation, source, capital_usd)])
+
+    def has_sent_orders(self) -> bool:
+        """Whether the broker has taken an order of this book."""
+        with self._transaction() as cursor:
+            cursor.execute("SELECT EXISTS (SELECT FROM orders WHERE book = %s AND broker_order_id <> '')", (self.book,))
+            return bool(_one(cursor)[0])
 
     def append(self, entries: Iterable[Entry]) -> int:
         """Add the entries that are new, in one transaction. Returns how many were new."""
@@ -270,6 +290,8 @@ class PortfolioStore:
                 execution_ids=execution_ids,
                 fee_ids=fee_ids,
                 order_pairs={key: state.order.pair for key, state in orders.items()},
+                prices=self._prices(cursor),
+                remembered_from_ns=last_fill_ns - _RECENT_NS,
                 last_fill_ns=last_fill_ns,
                 last_fee_ns=last_fee_ns,
             )
@@ -280,6 +302,11 @@ class PortfolioStore:
         query = f"SELECT {column} FROM {table} WHERE book = %s {where} AND event_ns >= %s"  # noqa: S608 - constants
         cursor.execute(query, (self.book, last_ns - _RECENT_NS))
         return last_ns, {row[0] for row in cursor.fetchall()}
+
+    def _prices(self, cursor: Cursor) -> dict[Symbol, float]:
+        query = "SELECT DISTINCT ON (symbol) symbol, price_usd FROM fills WHERE book = %s ORDER BY symbol, event_ns DESC"
+        cursor.execute(query, (self.book,))
+        return {Symbol(symbol): float(price) for symbol, price in cursor.fetchall()}
 
     def _orders(self, cursor: Cursor) -> dict[str, OrderState]:
         cursor.execute(

@@ -53,7 +53,7 @@ class Decidable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Barrier:
-    """The state. Times are ns UTC of the replay `replay_id`; "" until its first event, and on live feeds."""
+    """The state within one replay; replay_id is "" on live feeds. Times are ns UTC. Another replay needs a new barrier."""
 
     replay_id: str = ""
     versions: Mapping[SectorId, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -63,7 +63,6 @@ class Barrier:
     broker_ns: int = _EVER
     decided_ns: int = _EVER  # of bars in lockstep
     end_decided: bool = False
-    past: frozenset[str] = frozenset()  # replays before this one: what still comes of them is ignored
 
     def safe_offset(self, next_offset: int) -> int:
         """The offset up to which the log has taken effect, given the offset after the last record read."""
@@ -71,31 +70,15 @@ class Barrier:
 
 
 def step(state: Barrier, event: Arrived | BrokerReached | PointersMoved) -> tuple[Barrier, tuple[Decidable, ...]]:
-    """The state after the event, and the bars that it makes decidable, oldest first."""
+    """The state after the event, and the bars that it makes decidable, oldest first. Events of another replay change nothing."""
     match event:
-        case Arrived(batch=batch):
-            if batch.replay_id in state.past:
-                return state, ()
-            state = _in_replay(state, batch.replay_id)
-            if batch.lockstep:
-                return _drain(_wait(state, event))
-            return _at_once(state, batch)
-        case BrokerReached(replay_id=replay_id, watermark_ns=watermark_ns):
-            if replay_id in state.past:
-                return state, ()
-            state = _in_replay(state, replay_id)
+        case Arrived(batch=batch) if batch.replay_id == state.replay_id:
+            return _drain(_wait(state, event)) if batch.lockstep else _at_once(state, batch)
+        case BrokerReached(replay_id=replay_id, watermark_ns=watermark_ns) if replay_id == state.replay_id:
             return _drain(replace(state, broker_ns=max(state.broker_ns, watermark_ns)))
         case PointersMoved(versions=versions):
             return _drain(replace(state, versions=MappingProxyType(dict(sorted(versions.items())))))
-
-
-def _in_replay(state: Barrier, replay_id: str) -> Barrier:
-    """Start anew when another replay begins: its event time may lie before what was decided."""
-    if replay_id == state.replay_id:
-        return state
-    if state == Barrier(versions=state.versions):
-        return replace(state, replay_id=replay_id)
-    return Barrier(replay_id=replay_id, versions=state.versions, past=state.past | {state.replay_id})
+    return state, ()
 
 
 def _wait(state: Barrier, arrived: Arrived) -> Barrier:

@@ -3,7 +3,7 @@
 Made by the portfolio, stored by adapters/postgres_ledger.py in the tables of migration 0001.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from tandem.domain.control import TradingState
@@ -68,6 +68,10 @@ class Trade:
     unhedged_close_s: float = 0.0
     pnl_usd: Decimal | None = None  # after fees, once closed
 
+    def leaving(self, *, z: float, reason: str) -> "Trade":
+        """The trade with why it is being closed."""
+        return replace(self, exit_z=z, exit_reason=reason)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EquityPoint:
@@ -125,3 +129,8 @@ class Changes:
     def __bool__(self) -> bool:
         """Something is to be written."""
         return any(getattr(self, name) for name in self.__slots__)
+
+    @property
+    def is_urgent(self) -> bool:
+        """More than measurements, which may wait for company."""
+        return any(getattr(self, name) for name in self.__slots__ if name not in ("signals", "equity", "risk_events"))

@@ -1,7 +1,8 @@
 """The portfolio's tables: intents, orders, fills, the double-entry book, states of pairs and of trading, and what was measured.
 
-Every key starts with `book`, the broker's account id, so that accounts share a database without sharing a row. Times are ns UTC
-(event time), money and shares numeric, never float; statistics double precision. Owner: services/tandem/portfolio.
+Every key starts with `book`, so that accounts share a database without sharing a row. An account has one book; that of a recycler starts
+anew with each replay, and so does its book, under the next generation. Times are ns UTC (event time), money and shares numeric, never
+float; statistics double precision. Owner: services/tandem/portfolio.
 """
 
 from alembic import op
@@ -14,9 +15,12 @@ depends_on = None
 _TABLES = """
 CREATE TABLE books (
     book            text PRIMARY KEY,
+    account         text NOT NULL,                         -- the broker's account id
+    generation      integer NOT NULL CHECK (generation >= 1),
     source          text NOT NULL CHECK (source IN ('live', 'paper', 'recycled')),
     capital_usd     numeric NOT NULL CHECK (capital_usd > 0),
-    created_at      timestamptz NOT NULL DEFAULT now()
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (account, generation)
 );
 
 -- What was asked of the portfolio at a bar and what came of it: an action, or a refusal with its reason (the first of a row of equal ones).

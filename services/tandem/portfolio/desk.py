@@ -1,0 +1,217 @@
+"""Trades a bar: look after pairs on their way, then exits, then entries, each in order of pair id; write; only then send.
+
+The decisions themselves are flow's. What is here is the order of things: all intents and orders of a bar are in one transaction before
+the first of them leaves, and every answer is booked before the bar counts as done. Called by engine.py in its thread.
+"""
+
+import time
+from collections.abc import Iterable, Mapping
+
+import structlog
+
+from tandem.adapters import telemetry
+from tandem.domain.control import PairSpec
+from tandem.domain.errors import Transient
+from tandem.domain.ids import PairId
+from tandem.domain.trading import Action, OrderStatus, PairState
+from tandem.domain.units import NS_PER_S
+from tandem.flow.barrier import Decidable
+from tandem.flow.execution import CancelWanted, Closing, Flattening, FlattenWanted, Opened, Output, Review, flat
+from tandem.flow.journal import SignalRecord, Trade
+from tandem.flow.signals import Held
+from tandem.flow.sizing import Refused, size
+from tandem.portfolio import tickets
+from tandem.portfolio.books import Books
+from tandem.portfolio.risk import Risk
+from tandem.portfolio.sender import Sender, denied
+from tandem.portfolio.tickets import Outgoing, Ticket
+from tandem.portfolio.wishes import Wish, wishes_of
+
+log = structlog.get_logger()
+_OPPOSED = "opposes_live_order"  # a live order of another pair is on the other side of the symbol; tried again at the next bar
+_ROUNDS_MAX = 4  # cancel, its answer, unwind, its answer: whatever is left waits for the next bar
+
+
+class Desk:
+    """Trades the declared pairs."""
+
+    def __init__(self, books: Books, sender: Sender, risk: Risk, *, bars_per_day: float, live_run: str) -> None:
+        """live_run: what stands for the replay id in ids when there is no replay: the account."""
+        self.specs: Mapping[PairId, PairSpec] = {}
+        self.reasons: dict[PairId, str] = {}  # why each pair does what it does, for people
+        self._books, self._sender, self._risk = books, sender, risk
+        self._bars_per_day, self._live_run = bars_per_day, live_run
+        self._refused: dict[PairId, tuple[Action, str]] = {}  # the last refusal, to note a row of equal ones once
+
+    def run(self, replay_id: str) -> str:
+        """The name of the run that ids are made of."""
+        return replay_id or self._live_run
+
+    def trade(self, bar: Decidable, published_ns: int) -> None:
+        """Everything that the bar asks for. published_ns: when its last forecast was published, wall time; 0 if unknown."""
+        at_ns, run, books = bar.bar_close_ns, self.run(bar.replay_id), self._books
+        books.take_forecasts(bar.batches)
+        outgoing = Outgoing()
+        for pair in books.moving():
+            self._carry_out(books.tell(pair, Review(at_ns=at_ns, bar_closed=True), at_ns), pair, run, at_ns, outgoing)
+        wishes = wishes_of(bar, books, self.specs, self.reasons, fresh=self._is_fresh(bar))
+        for pair in wishes.quiet:
+            self._refused.pop(pair, None)
+        for wish in wishes.closes:
+            self._close(wish, run, at_ns, outgoing)
+        for wish in wishes.opens:
+            self._open(wish, run, at_ns, outgoing)
+        if outgoing.tickets:
+            books.changes.decided[run] = (at_ns, False)
+            self._send(outgoing, run, at_ns, published_ns)
+        books.mark(run, at_ns)
+
+    def review(self, pair: PairId, run: str, at_ns: int) -> None:
+        """Between bars, on live feeds only: act at once on what the broker told of a pair."""
+        outgoing = Outgoing()
+        self._carry_out(self._books.tell(pair, Review(at_ns=at_ns, bar_closed=False), at_ns), pair, run, at_ns, outgoing)
+        if outgoing.tickets:
+            self._send(outgoing, run, at_ns, 0)
+
+    def resolve_unclear(self, at_ns: int) -> None:
+        """Ask again for orders whose fate is not known. Raises Transient."""
+        for state in self._books.unclear_orders():
+            found = self._sender.find(state.order)
+            if found is not None:
+                self._books.tell(state.order.pair, found, at_ns)
+
+    def _is_fresh(self, bar: Decidable) -> bool:
+        """Wall time counts on live feeds only."""
+        return bool(bar.replay_id) or time.time_ns() - bar.bar_close_ns <= self._risk.signal_age_s_max * NS_PER_S
+
+    def _close(self, wish: Wish, run: str, at_ns: int, outgoing: Outgoing) -> None:
+        books, pair = self._books, wish.spec.pair
+        execution = books.executions[pair]
+        ticket = tickets.closing(wish, execution, run, at_ns)
+        if any(books.opposed(order) for order in ticket.orders):
+            self.reasons[pair] = _OPPOSED
+            return
+        trade = books.trades[pair]
+        books.put_trade(trade.leaving(z=wish.forecast.z, reason=wish.reason.value))
+        self._note(wish, run, at_ns)
+        self._issue(ticket, outgoing)
+        books.tell(pair, Closing(a=ticket.leg("a"), b=ticket.leg("b")), at_ns)
+
+    def _open(self, wish: Wish, run: str, at_ns: int, outgoing: Outgoing) -> None:
+        books, spec, forecast = self._books, wish.spec, wish.forecast
+        exposure = books.exposure(spec.pair)
+        plan = size(forecast, spec, wish.action, limits=self._risk.limits, exposure=exposure, bars_per_day=self._bars_per_day)
+        if isinstance(plan, Refused):
+            self._refuse(wish, plan, run, at_ns)
+            return
+        self._refused.pop(spec.pair, None)
+        ticket = tickets.opening(wish, plan, run, at_ns)
+        held = Held(
+            direction=1 if wish.action is Action.OPEN_LONG else -1,
+            opened_bar_index=forecast.bar_index,
+            half_life_bars=forecast.half_life_bars,
+            digest=wish.model.digest,
+        )
+        self._note(wish, run, at_ns)
+        self._issue(ticket, outgoing)
+        trade = Trade(
+            trade_id=ticket.intent.trade_id,
+            pair=spec.pair,
+            sector=spec.sector,
+            direction=held.direction,
+            model=wish.model,
+            opened_ns=at_ns,
+            entry_z=forecast.z,
+            cash_at_open_usd=books.cash_of(spec.pair),
+        )
+        books.put_trade(trade)
+        books.executions.setdefault(spec.pair, flat(spec.pair, spec.sector, spec.leg_a, spec.leg_b))
+        books.tell(spec.pair, Opened(trade_id=trade.trade_id, held=held, a=ticket.leg("a"), b=ticket.leg("b")), at_ns)
+
+    def _refuse(self, wish: Wish, refused: Refused, run: str, at_ns: int) -> None:
+        """Note a refusal, but not again at each bar that it lasts."""
+        pair, reason = wish.spec.pair, refused.refusal.value
+        self.reasons[pair] = reason
+        if self._refused.get(pair) != (wish.action, reason):
+            self._refused[pair] = (wish.action, reason)
+            self._note(wish, run, at_ns, refused)
+
+    def _note(self, wish: Wish, run: str, at_ns: int, refused: Refused | None = None) -> None:
+        telemetry.counter("portfolio_signals_total").labels(outcome="refused" if refused else "taken").inc()
+        self._books.changes.signals.append(
+            SignalRecord(
+                run=run,
+                pair=wish.spec.pair,
+                bar_close_ns=at_ns,
+                action=wish.action,
+                reason=wish.reason.value,
+                refusal=refused.refusal.value if refused else "",
+                detail=refused.detail if refused else "",
+                model=wish.model,
+                z=wish.forecast.z,
+                reversion_probability=wish.forecast.reversion_probability,
+                variance=wish.forecast.variance,
+            )
+        )
+
+    def _carry_out(self, outputs: Iterable[Output], pair: PairId, run: str, at_ns: int, outgoing: Outgoing) -> None:
+        """Cancel what a pair wants canceled, look again, and issue what it wants undone."""
+        books = self._books
+        for _ in range(_ROUNDS_MAX):
+            cancels = [output for output in outputs if isinstance(output, CancelWanted)]
+            for output in outputs:
+                if isinstance(output, FlattenWanted):
+                    execution = books.executions[pair]
+                    ticket = tickets.flattening(output, execution, books.trades[pair].model, run=run, at_ns=at_ns)
+                    if not any(books.opposed(order) for order in ticket.orders):
+                        self._issue(ticket, outgoing)
+                        books.tell(pair, Flattening(orders=ticket.orders), at_ns)
+            if not cancels:
+                return
+            for cancel in cancels:
+                self._cancel(cancel, pair, at_ns)
+            outputs = books.tell(pair, Review(at_ns=at_ns, bar_closed=False), at_ns)
+
+    def _cancel(self, wanted: CancelWanted, pair: PairId, at_ns: int) -> None:
+        try:
+            report = self._sender.cancel(wanted.order)
+        except Transient as error:  # the order stays as it is and is asked about again at the next bar
+            self._books.alarm(f"pair/{pair}", "cancel_unclear", str(error), at_ns)
+            return
+        self._books.tell(pair, report, at_ns)
+
+    def _issue(self, ticket: Ticket, outgoing: Outgoing) -> None:
+        outgoing.tickets.append(ticket)
+        self._books.changes.intents.append(ticket.intent)
+        self._books.changes.new_orders.extend(ticket.orders)
+
+    def _send(self, outgoing: Outgoing, run: str, at_ns: int, published_ns: int) -> None:
+        """Make durable, then send, then act on refusals; each round that issues something is durable before it is sent."""
+        for _ in range(_ROUNDS_MAX):
+            self._books.flush()
+            sent, outgoing = outgoing.tickets, Outgoing()
+            for ticket in sent:
+                self._send_ticket(ticket, at_ns, published_ns)
+            self._books.flush()
+            for pair in dict.fromkeys(ticket.intent.pair for ticket in sent):
+                if self._books.executions[pair].state is PairState.UNWINDING:
+                    outputs = self._books.tell(pair, Review(at_ns=at_ns, bar_closed=False), at_ns)
+                    self._carry_out(outputs, pair, run, at_ns, outgoing)
+            if not outgoing.tickets:
+                return
+        assert not outgoing.tickets, f"{len(outgoing.tickets)} tickets are durable but were not sent"
+
+    def _send_ticket(self, ticket: Ticket, at_ns: int, published_ns: int) -> None:
+        """Send leg by leg. When one is refused, the ones after it are not sent at all, unless they only reduce."""
+        refused = ""
+        for order in ticket.orders:
+            if refused and ticket.intent.action is not Action.UNWIND:
+                report = denied(order, refused)
+            else:
+                report = self._sender.submit(order)
+                if published_ns:
+                    telemetry.histogram("forecast_to_order_seconds").observe((time.time_ns() - published_ns) / NS_PER_S)
+            if report.status is OrderStatus.REJECTED:
+                refused = f"{order.symbol} was refused"
+                log.warning("order_rejected", order=order.client_order_id, symbol=order.symbol, reason=report.reason)
+            self._books.tell(order.pair, report, at_ns)

@@ -1,0 +1,185 @@
+"""The decision thread: takes one event after the other from the queue, and does whatever it makes possible. Owns all state.
+
+Broker events are booked as they come; a bar is traded when the barrier lets it through, and acknowledged when everything about it is done.
+A bar on which nothing happens costs no transaction and one small HTTP request.
+"""
+
+from collections.abc import Callable
+
+import structlog
+
+from tandem.adapters import topics
+from tandem.adapters.alpaca_trade_stream import BrokerHeartbeat, StreamLost, StreamReady, TradeUpdate, Unusable
+from tandem.adapters.control_log import ControlTable
+from tandem.adapters.deadletter import park
+from tandem.adapters.kafka_log import KafkaWriter
+from tandem.adapters.replay_control import ReplayControl
+from tandem.domain.errors import InvariantBroken, Transient
+from tandem.domain.ids import PairId, SectorId
+from tandem.domain.market import Source
+from tandem.flow.barrier import Arrived, Barrier, BrokerReached, Decidable, PointersMoved, step
+from tandem.portfolio import reconcile
+from tandem.portfolio.books import Books
+from tandem.portfolio.desk import Desk
+from tandem.portfolio.feeds import SERVICE, ControlArrived, Failed, ForecastFeed, ForecastsArrived, Inbox
+from tandem.portfolio.reconcile import Origin
+from tandem.portfolio.sender import Sender, reported
+from tandem.ports import Broker
+
+log = structlog.get_logger()
+_IDLE_S = 0.5  # without an event for so long, measurements are written and unclear orders asked about
+
+
+class ReplayChanged(Transient):
+    """The recycler plays another replay, with a new account: everything is loaded anew."""
+
+
+class Engine:
+    """One broker account, from its start to its stop or its first failure."""
+
+    def __init__(
+        self,
+        *,
+        inbox: Inbox,
+        books: Books,
+        desk: Desk,
+        broker: Broker,
+        sender: Sender,
+        control: ControlTable,
+        feed: ForecastFeed,
+        writer: KafkaWriter,
+        origin: Origin,
+        replay: ReplayControl | None,
+        barrier: Barrier,
+    ) -> None:
+        self.control, self.books, self.desk = control, books, desk
+        self.decided_ns = 0  # newest bar, for people
+        self.stream_lost = "the trade-updates stream has not connected yet"  # "" while it is connected
+        self._inbox, self._broker, self._sender = inbox, broker, sender
+        self._feed, self._writer, self._origin, self._replay = feed, writer, origin, replay
+        self._barrier = barrier
+        self._next_offset = 0
+        self._published_ns = 0
+        self._old_replays: set[str] = set()
+        self._last_event_ns = 0
+        self._scopes: set[str] = set()  # of trading modes that the control topic has named
+        self._follow_control()
+
+    def run(self, stopping: Callable[[], bool]) -> None:
+        """Until stop. Raises whatever makes going on impossible; what is not yet written is then made again from the log."""
+        while not stopping():
+            event = self._inbox.get(_IDLE_S)
+            if event is None:
+                self._idle()
+            else:
+                self._handle(event)
+        self.books.flush()
+
+    def _idle(self) -> None:
+        if self.books.unclear_orders():
+            self.desk.resolve_unclear(self._last_event_ns)
+        self.books.flush()
+
+    def _handle(self, event: object) -> None:
+        match event:
+            case ForecastsArrived():
+                self._take_batch(event)
+            case BrokerHeartbeat():
+                self._broker_reached(event)
+            case TradeUpdate():
+                self._take_update(event)
+            case ControlArrived(record=record):
+                if self.control.apply(record):
+                    self._follow_control()
+            case StreamReady():
+                reconcile.catch_up(self.books, self._broker, self._sender, self._origin, resend_from_ns=None)
+                self.stream_lost = ""
+                log.info("trade_stream_ready")
+            case StreamLost(reason=reason):
+                self.stream_lost = f"the trade-updates stream is down: {reason}"
+                log.warning("trade_stream_lost", reason=reason)
+            case Unusable(payload=payload, error=error):
+                log.warning("update_parked", reason=error.reason, detail=error.detail)
+                park(self._writer, SERVICE, "trade_updates", error, payload)
+            case Failed(error=failure):
+                raise failure
+            case _:
+                raise InvariantBroken(f"event {type(event).__name__} is not known here")
+
+    def _take_batch(self, event: ForecastsArrived) -> None:
+        batch = event.batch
+        self._next_offset = event.offset + 1
+        if batch.source is not Source(self._origin.source) or self._is_of_old_replay(batch.replay_id):
+            self._feed.applied_offset = self._barrier.safe_offset(self._next_offset)
+            return
+        self._published_ns = event.published_ns
+        self._advance(Arrived(batch=batch, offset=event.offset))
+        self._feed.applied_offset = self._barrier.safe_offset(self._next_offset)
+
+    def _is_of_old_replay(self, replay_id: str) -> bool:
+        """True for records of an earlier replay in the log. Raises ReplayChanged if the recycler has gone on to this one."""
+        if replay_id == self._barrier.replay_id or replay_id in self._old_replays:
+            return replay_id != self._barrier.replay_id
+        if self._replay is not None and self._replay.status().replay_id == replay_id:
+            raise ReplayChanged(f"replay {replay_id} instead of {self._barrier.replay_id}")
+        self._old_replays.add(replay_id)
+        return True
+
+    def _broker_reached(self, event: BrokerHeartbeat) -> None:
+        if event.replay_id != self._barrier.replay_id:
+            raise ReplayChanged(f"replay {event.replay_id} instead of {self._barrier.replay_id}")
+        self._last_event_ns = event.watermark_ns
+        self._advance(BrokerReached(replay_id=event.replay_id, watermark_ns=event.watermark_ns))
+
+    def _advance(self, event: Arrived | BrokerReached | PointersMoved) -> None:
+        self._barrier, bars = step(self._barrier, event)
+        for bar in bars:
+            self._trade(bar)
+        if bars and bars[-1].lockstep and self._replay is not None:
+            self._replay.acknowledge(bars[-1].bar_close_ns)
+
+    def _trade(self, bar: Decidable) -> None:
+        if self.books.fills_since_fees:
+            reconcile.book_fees(self.books, self._broker, self._origin)
+        self.desk.trade(bar, self._published_ns)
+        self.decided_ns = self._last_event_ns = bar.bar_close_ns
+        if bar.end_of_stream:
+            self._end(bar)
+        self.books.flush_if_due()
+
+    def _end(self, bar: Decidable) -> None:
+        """Nothing more will come: take in what is left, compare, and write the result down. Positions stay as they are."""
+        run = self.desk.run(bar.replay_id)
+        reconcile.catch_up(self.books, self._broker, self._sender, self._origin, resend_from_ns=None)
+        reconcile.compare(self.books, self._broker, run=run, occasion="end_of_stream", event_ns=bar.bar_close_ns)
+        self.books.changes.decided[run] = (bar.bar_close_ns, True)
+
+    def _take_update(self, event: TradeUpdate) -> None:
+        pair = self.books.pair_of_order(event.report.client_order_id)
+        if event.fill is not None:
+            self.books.book_fill(event.fill)
+        if pair is None:
+            return
+        self.books.tell(pair, reported(event.report), event.event_ns)
+        self._last_event_ns = max(self._last_event_ns, event.event_ns)
+        if self._replay is None:
+            self.desk.review(pair, self.desk.run(""), event.event_ns)
+            self.books.flush_if_due()
+
+    def _follow_control(self) -> None:
+        """Take over the control topic: pairs, routing pointers and trading modes, the last durably before anything else is decided."""
+        for record, error in self.control.rejected:
+            park(self._writer, SERVICE, topics.CONTROL, error, record.value or b"")
+        self.control.rejected.clear()
+        self.desk.specs = {PairId(pair): spec for pair, spec in self.control.pairs.items()}
+        trading = self.control.trading
+        for scope in sorted(self._scopes | trading.keys()):  # a mode that only the database knows stays: the safe side of a lost topic
+            if trading.get(scope) != self.books.trading_states.get(scope):
+                self.books.trading_state(scope, trading.get(scope))
+                log.warning("trading_state", scope=scope, mode=trading[scope].mode.value if scope in trading else "active")
+        self._scopes = set(trading)
+        self.books.flush_if_due()
+        versions = {SectorId(sector): pointer.version for sector, pointer in self.control.pointers.items()}
+        if versions != dict(self._barrier.versions):
+            log.info("routing", versions=versions)
+            self._advance(PointersMoved(versions=versions))

@@ -1,0 +1,154 @@
+"""The two Kafka threads of the portfolio: they poll, decode, and hand on through one queue. The decision thread alone acts on it.
+
+Offsets are committed by the forecast thread, up to what the decision thread says has taken effect.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tandem.adapters import topics
+from tandem.adapters.codec import decode_forecasts
+from tandem.adapters.deadletter import park
+from tandem.adapters.kafka_log import KafkaReader, KafkaWriter
+from tandem.domain.errors import BadRecord, TandemError
+from tandem.domain.forecasts import ForecastBatch
+from tandem.ports import LogRecord
+
+SERVICE = "portfolio"
+_POLL_S = 0.2  # bounds how late a stop or a commit is noticed; records come at once
+QUEUE_MAX = 10_000  # events between the readers and the decision thread
+_COMMIT_EVERY_S = 1.0  # after a crash so much is read again, and changes nothing
+_PARTITION = (topics.FORECASTS, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastsArrived:
+    """A batch, its offset, and when it was published (wall time in ns, 0 if the record does not say)."""
+
+    batch: ForecastBatch
+    offset: int
+    published_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlArrived:
+    """A record of the control topic, not yet applied."""
+
+    record: LogRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A thread has ended with an error."""
+
+    error: TandemError
+
+
+class Inbox:
+    """The decision thread's queue. Bounded: a reader that is far ahead waits; closed, it takes everything and keeps nothing."""
+
+    def __init__(self) -> None:
+        self._queue: queue.Queue[object] = queue.Queue(QUEUE_MAX)
+        self._closed = threading.Event()
+
+    def put(self, event: object) -> None:
+        """Add an event, from any thread."""
+        while not self._closed.is_set():
+            try:
+                self._queue.put(event, timeout=_POLL_S)
+            except queue.Full:
+                continue
+            return
+
+    def get(self, timeout_s: float) -> object | None:
+        """The next event, None when there was none for so long."""
+        try:
+            return self._queue.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+
+    def close(self) -> None:
+        """Let go of whoever waits to put something in."""
+        self._closed.set()
+
+
+class ForecastFeed(threading.Thread):
+    """Reads tandem.forecasts from the group's committed offset."""
+
+    def __init__(self, servers: str, writer: KafkaWriter, deliver: Callable[[object], None]) -> None:
+        """deliver: puts into the decision thread's queue. writer: for records that cannot be read. Raises Transient."""
+        super().__init__(name="forecasts", daemon=True)
+        self.applied_offset = 0  # set by the decision thread: everything before it has taken effect
+        self._reader = KafkaReader(servers, [topics.FORECASTS], client_id=SERVICE, group=SERVICE)
+        self._writer, self._deliver = writer, deliver
+        self._stopping = threading.Event()
+        self._committed, self._next_commit_s = 0, 0.0
+
+    def run(self) -> None:
+        """Until stop."""
+        try:
+            while not self._stopping.is_set():
+                for record in self._reader.poll(_POLL_S):
+                    self._hand_on(record)
+                if time.monotonic() >= self._next_commit_s:
+                    self._commit()
+            self._commit()
+        except TandemError as error:
+            self._deliver(Failed(error=error))
+        finally:
+            self._reader.close()
+
+    def _hand_on(self, record: LogRecord) -> None:
+        try:
+            batch = decode_forecasts(record.value or b"")
+        except BadRecord as error:
+            park(self._writer, SERVICE, record.topic, error, record.value or b"")
+            return
+        published_ns = int.from_bytes(record.headers.get(topics.HEADER_PUBLISHED, b""), "little")
+        self._deliver(ForecastsArrived(batch=batch, offset=record.offset, published_ns=published_ns))
+
+    def _commit(self) -> None:
+        self._next_commit_s = time.monotonic() + _COMMIT_EVERY_S
+        applied = self.applied_offset
+        if applied > self._committed:
+            self._reader.commit_offsets({_PARTITION: applied})
+            self._committed = applied
+
+    def stop(self) -> None:
+        """Commit what has taken effect, and end."""
+        self._stopping.set()
+        if self.ident is None:
+            self._reader.close()  # never started
+        else:
+            self.join(timeout=5)
+
+
+class ControlFeed(threading.Thread):
+    """Goes on reading tandem.control where `read_control` stopped."""
+
+    def __init__(self, reader: KafkaReader, deliver: Callable[[object], None]) -> None:
+        super().__init__(name="control", daemon=True)
+        self._reader, self._deliver = reader, deliver
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Until stop."""
+        try:
+            while not self._stopping.is_set():
+                for record in self._reader.poll(_POLL_S):
+                    self._deliver(ControlArrived(record=record))
+        except TandemError as error:
+            self._deliver(Failed(error=error))
+        finally:
+            self._reader.close()
+
+    def stop(self) -> None:
+        """End."""
+        self._stopping.set()
+        if self.ident is None:
+            self._reader.close()  # never started
+        else:
+            self.join(timeout=5)

@@ -1,0 +1,72 @@
+"""Which pairs want to trade at a bar: the signal of every pair with a forecast, exits and entries apart. Reads the books, changes nothing.
+
+Called by desk.py. `reasons` is what people see of a pair that does not trade.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tandem.domain.control import PairSpec
+from tandem.domain.forecasts import Forecast, ModelRef
+from tandem.domain.ids import PairId
+from tandem.domain.trading import Action, PairState
+from tandem.flow.barrier import Decidable
+from tandem.flow.execution import Execution
+from tandem.flow.signals import Case, Reason, decide, effective_mode
+from tandem.portfolio.books import Books
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """A signal that asks for an action, with all it was made of."""
+
+    spec: PairSpec
+    forecast: Forecast
+    model: ModelRef
+    action: Action
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What a bar asks for, each part in order of pair id. quiet: pairs that ask for nothing."""
+
+    closes: tuple[Wish, ...]
+    opens: tuple[Wish, ...]
+    quiet: tuple[PairId, ...]
+
+
+def wishes_of(bar: Decidable, books: Books, specs: Mapping[PairId, PairSpec], reasons: dict[PairId, str], *, fresh: bool) -> Wishes:
+    """The signals of a bar; `reasons` gets the newest reason of each pair. fresh: not too late to open on."""
+    closes: list[Wish] = []
+    opens: list[Wish] = []
+    quiet: list[PairId] = []
+    found = sorted(((f, b.model) for b in bar.batches for f in b.forecasts), key=lambda row: row[0].pair)
+    for forecast, model in found:
+        execution = books.executions.get(forecast.pair)
+        spec = _spec(forecast.pair, execution, specs)
+        if spec is None or (execution is not None and not _may_act(execution, bar.bar_close_ns)):
+            continue
+        held = execution.held if execution is not None and execution.state is PairState.HEDGED else None
+        mode = effective_mode(books.trading_states, spec.sector, spec.pair)
+        signal = decide(Case(forecast=forecast, spec=spec, held=held, mode=mode, fresh=fresh))
+        reasons[spec.pair] = signal.reason.value
+        if signal.action is None:
+            quiet.append(spec.pair)
+        else:
+            wish = Wish(spec=spec, forecast=forecast, model=model, action=signal.action, reason=signal.reason)
+            (opens if held is None else closes).append(wish)
+    return Wishes(closes=tuple(closes), opens=tuple(opens), quiet=tuple(quiet))
+
+
+def _may_act(execution: Execution, bar_close_ns: int) -> bool:
+    """At rest, and not decided at this bar already: a record delivered again after a restart must not trade twice."""
+    return execution.state in (PairState.FLAT, PairState.HEDGED) and execution.decided_ns < bar_close_ns
+
+
+def _spec(pair: PairId, execution: Execution | None, specs: Mapping[PairId, PairSpec]) -> PairSpec | None:
+    """The pair's declaration. A held pair that is declared no more is closed, as if suspended."""
+    spec = specs.get(pair)
+    if spec is not None or execution is None or execution.state is PairState.FLAT:
+        return spec
+    return PairSpec(pair=pair, sector=execution.sector, leg_a=execution.a.symbol, leg_b=execution.b.symbol, suspended=True)
