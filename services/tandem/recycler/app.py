@@ -66,7 +66,12 @@ class Recycler:
         self.feed = Feed(data, history)
         self.market = Market(data, grid, rules, options.cash_usd)
         self.replayer = Replayer(self.market, self.feed, options)
-        self.updates = Updates(keys, connections_max=options.connections_max, greeting=self.replayer.stream_heartbeat)
+        self.updates = Updates(
+            keys,
+            connections_max=options.connections_max,
+            auth_limit_s=options.auth_limit_s,
+            greeting=self.replayer.stream_heartbeat,
+        )
         self.replayer.updates = self.updates
         self.market.on_update = self.updates.publish
         self.stop: Callable[[], None] = lambda: None
@@ -75,6 +80,7 @@ class Recycler:
             self.feed,
             keys,
             connections_max=options.connections_max,
+            auth_limit_s=options.auth_limit_s,
             greeting=self.replayer.greeting,
             subscribed=self._subscribed,
         )
@@ -123,7 +129,8 @@ class Recycler:
 
 def _listener(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named because asyncio switches Nagle off for such sockets only; with it, every answer waits 40 ms for an ACK.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
