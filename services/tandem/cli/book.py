@@ -1,9 +1,10 @@
 """`tandem pairs`, `orders`, `positions` and `forecast`: what the running portfolio and forecasters answer. Reads only."""
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -15,13 +16,15 @@ from tandem.domain.errors import BadRecord, Permanent
 from tandem.domain.ids import pair_id, pair_legs
 from tandem.domain.units import utc
 
+Row = dict[str, Any]  # one object of the portfolio's answer; its fields: portfolio/schemas.py
+Columns = Sequence["Column"]
 Url = Annotated[str, typer.Option("--url", help="Base URL of the portfolio's API instead of the running platform's.")]
 _LIMIT_MAX = 500  # what the API gives at once
 
 
 def pairs(home: Home = None, url: Url = "", json: Json = False) -> None:
     """Declared pairs with their state and position."""
-    _show("pairs", _base(home, url), json=json)
+    _show("pairs", _base(home, url), _PAIRS, json=json)
 
 
 def orders(
@@ -33,12 +36,12 @@ def orders(
 ) -> None:
     """Orders, newest first."""
     query: dict[str, Any] = {"limit": limit} | ({"pair": _pair(pair)} if pair else {})
-    _show("orders", _base(home, url), query=query, json=json)
+    _show("orders", _base(home, url), _ORDERS, query=query, json=json)
 
 
 def positions(home: Home = None, url: Url = "", json: Json = False) -> None:
     """Positions of the book."""
-    _show("positions", _base(home, url), json=json)
+    _show("positions", _base(home, url), _POSITIONS, json=json)
 
 
 def forecast(
@@ -73,8 +76,8 @@ def _pair(text: str) -> str:
         raise Permanent(str(error)) from error
 
 
-def _show(what: str, base: str, *, query: dict[str, Any] | None = None, json: bool) -> None:
-    """The list that the portfolio answers, as a table of its fields or as it came."""
+def _show(what: str, base: str, columns: Columns, *, query: dict[str, Any] | None = None, json: bool) -> None:
+    """The list that the portfolio answers: as a table of some of its fields, or as it came."""
     url = f"{base}/v1/{what}"
     rows = ask("GET", url, query=query)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -82,33 +85,71 @@ def _show(what: str, base: str, *, query: dict[str, Any] | None = None, json: bo
     if json:
         print_json(rows)
     elif rows:
-        columns = [name for name, value in rows[0].items() if not isinstance(value, dict | list)]
-        cells = [[_cell(name, row.get(name)) for name in columns] for row in rows]
-        print_table([_title(name) for name in columns], cells, right=[_title(n) for n in columns if _is_number(rows[0][n])])
+        try:
+            cells = [[column.of(row) for column in columns] for row in rows]
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+            raise BadRecord("answer_malformed", f"{url}: a row cannot be shown: {error!r}") from error
+        print_table([column.title for column in columns], cells, right=_right(columns))
     else:
         remark(f"no {what}")
 
 
-def _title(name: str) -> str:
-    return name.removesuffix("_ns").replace("_", " ")
+class Column(NamedTuple):
+    """A column of a table: its title, what it shows of a row, and whether that is a number."""
+
+    title: str
+    of: Callable[[Row], str]
+    number: bool = False
 
 
-def _cell(name: str, value: object) -> str:
-    if value is None:
-        return ""
-    if name.endswith("_ns") and isinstance(value, int):
-        return f"{utc(value):%Y-%m-%d %H:%M:%S}" if value else ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _right(columns: Columns) -> list[str]:
+    return [column.title for column in columns if column.number]
 
 
-def _is_number(value: object) -> bool:
-    """Also money, which comes as decimal text."""
-    try:
-        return not isinstance(value, bool) and Decimal(str(value)).is_finite()
-    except InvalidOperation:
-        return False
+def _field(title: str, name: str, *, number: bool = False) -> Column:
+    """A field as it is; empty where it is absent or null."""
+    return Column(title, lambda row: "" if row.get(name) is None else str(row[name]), number)
+
+
+def _of_forecast(name: str, form: str) -> Callable[[Row], str]:
+    """A field of the row's forecast, empty where there is none yet."""
+    return lambda row: format(row["forecast"][name], form) if row.get("forecast") else ""
+
+
+_PAIRS: Columns = (
+    _field("pair", "pair"),
+    _field("sector", "sector"),
+    _field("state", "state"),
+    Column("spread", lambda row: {1: "long", -1: "short"}.get(row["direction"], "")),
+    Column("legs", lambda row: ", ".join(f"{Decimal(leg['held']):+f} {leg['symbol']}" for leg in row["legs"] if Decimal(leg["held"]))),
+    Column("z", _of_forecast("z", "+.2f"), number=True),
+    Column("probability", _of_forecast("reversion_probability", ".3f"), number=True),
+    Column("version", _of_forecast("version", "")),
+    Column("P&L USD", lambda row: row["pnl"]["total_usd"], number=True),
+    _field("waits for", "waiting"),
+)
+_ORDERS: Columns = (
+    Column("decided (UTC)", lambda row: f"{utc(row['decided_ns']):%Y-%m-%d %H:%M:%S}" if row.get("decided_ns") else ""),
+    _field("pair", "pair"),
+    _field("symbol", "symbol"),
+    _field("side", "side"),
+    _field("qty", "qty", number=True),
+    _field("type", "type"),
+    _field("limit", "limit_price", number=True),
+    _field("status", "status"),
+    _field("filled", "filled_qty", number=True),
+    _field("at", "filled_avg_price", number=True),
+    _field("client order id", "client_order_id"),
+)
+_POSITIONS: Columns = (
+    _field("symbol", "symbol"),
+    _field("qty", "qty", number=True),
+    _field("entry", "avg_entry_price", number=True),
+    _field("price", "current_price", number=True),
+    _field("value USD", "market_value", number=True),
+    _field("P&L USD", "unrealized_pl", number=True),
+    Column("of pairs", lambda row: ", ".join(f"{part['pair']} {Decimal(part['qty']):+f}" for part in row["pairs"])),
+)
 
 
 def _forecast(base: str, pair: str) -> dict[str, Any] | str:

@@ -23,7 +23,45 @@ FORECAST = {
     "sector": "consumer",
     "model": {"name": "pairs_trading_gru_garch_consumer_v1", "version": "3", "digest": "d"},
 }
-ORDERS = [{"pair": "KO-PEP", "symbol": "KO", "side": "buy", "qty": 12, "price_usd": "50.01", "decided_ns": 1_500_000_000_000_000_000}]
+ORDERS = [
+    {
+        "client_order_id": "tdm-1",
+        "pair": "KO-PEP",
+        "symbol": "KO",
+        "side": "buy",
+        "qty": "12",
+        "type": "market",
+        "limit_price": None,
+        "status": "filled",
+        "filled_qty": "12",
+        "filled_avg_price": "50.01",
+        "decided_ns": 1_500_000_000_000_000_000,
+        "legs": None,
+    }
+]
+PAIRS = [
+    {
+        "pair": "KO-PEP",
+        "sector": "consumer",
+        "state": "hedged",
+        "direction": -1,
+        "legs": [{"symbol": "KO", "held": "-12"}, {"symbol": "PEP", "held": "9"}],
+        "forecast": {"z": -2.5, "reversion_probability": 0.71, "version": "3"},
+        "pnl": {"total_usd": "12.30"},
+        "waiting": None,
+    },
+    {
+        "pair": "HD-WMT",
+        "sector": "consumer",
+        "state": "flat",
+        "direction": 0,
+        "legs": [{"symbol": "HD", "held": "0"}, {"symbol": "WMT", "held": "0"}],
+        "forecast": None,
+        "pnl": {"total_usd": "0"},
+        "waiting": "PairNotInModel",
+    },
+]
+POSITIONS = [{"symbol": "KO", "qty": "-12", "market_value": "-600.12", "pairs": [{"pair": "KO-PEP", "qty": "-12"}]}]
 Answers = dict[str, tuple[int, object]]
 
 
@@ -68,6 +106,18 @@ def test_orders_are_shown_as_a_table_with_times_in_utc(serve: Callable[[Answers]
     assert result.exit_code == 0, result.stderr
     assert "2017-07-14 02:40:00" in result.stdout
     assert "50.01" in result.stdout
+
+
+def test_pairs_are_shown_with_what_they_hold_and_why_they_wait(serve: Callable[[Answers], str]) -> None:
+    """One row for a held pair, one for a pair that no version holds."""
+    held, waiting = tandem("pairs", "--url", serve({"GET /v1/pairs": (200, PAIRS)})).stdout.splitlines()[3:5]
+    assert held.split() == ["KO-PEP", "consumer", "hedged", "short", "-12", "KO,", "+9", "PEP", "-2.50", "0.710", "3", "12.30"]
+    assert waiting.split() == ["HD-WMT", "consumer", "flat", "0", "PairNotInModel"]
+
+
+def test_positions_are_shown_with_the_pairs_they_belong_to(serve: Callable[[Answers], str]) -> None:
+    """A field that the broker does not send is left empty."""
+    assert "KO-PEP -12" in tandem("positions", "--url", serve({"GET /v1/positions": (200, POSITIONS)})).stdout
 
 
 def test_orders_as_json_are_what_the_api_answers(serve: Callable[[Answers], str]) -> None:
