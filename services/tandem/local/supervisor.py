@@ -5,7 +5,7 @@ The forecasters follow the routing pointers of the control topic. A sector witho
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,10 +14,13 @@ import httpx
 from tandem.adapters.config_files import load_pairs, load_sectors
 from tandem.adapters.control_log import ControlTable, publish_control, read_control
 from tandem.adapters.kafka_log import KafkaReader, KafkaWriter, create_topics
+from tandem.adapters.market_file import load_market_data
 from tandem.adapters.postgres import upgrade
 from tandem.adapters.skfolio_data import skfolio_dataset
-from tandem.domain.control import RoutingPointer
+from tandem.adapters.topics import CONTROL
+from tandem.domain.control import ControlRecord, PairSpec, RoutingPointer, control_key
 from tandem.domain.errors import Permanent, TandemError, Transient
+from tandem.domain.ids import Symbol
 from tandem.local.champions import champion
 from tandem.local.forecasters import Forecasters
 from tandem.local.platform import Platform
@@ -67,11 +70,12 @@ class Supervisor:
         """Everything up to the point where the market may run. Raises Permanent or Transient with one reason."""
         self._write_state("starting")
         data = self._data_file() if self._recycled else None
+        present = None if data is None else set(load_market_data(data).symbols)
         endpoints = self._platform.start_servers()
         upgrade(endpoints.postgres)
         create_topics(endpoints.kafka, self._sectors.sectors)
         self._control = read_control(endpoints.kafka, _CLIENT_ID)
-        self._declare()
+        self._declare(present)
         self._start_services(data)
         self._platform.wait_mlflow()
         self.watch()
@@ -115,20 +119,40 @@ class Supervisor:
             raise Permanent(f"--data {self._options.data}: no such file")
         return self._options.data.resolve()
 
-    def _declare(self) -> None:
-        """Publish the pairs of config/pairs that the control topic does not hold as they are now."""
+    def _declare(self, present: set[Symbol] | None) -> None:
+        """Publish the pairs of config/pairs that the control topic does not hold as they are now.
+
+        present: the symbols of a recording. A pair that it cannot serve is not declared, or withdrawn: the recycler invents nothing, and
+        the ingestor would wait for it for ever.
+        """
         table, _ = self._control_topic()
-        changed = [change.spec for change in plan(table.pairs, self._pairs) if change.verb is not Verb.UNCHANGED]
+        wanted = [spec for spec in self._pairs if _served(spec, present)]
+        changed = [change.spec for change in plan(table.pairs, wanted) if change.verb is not Verb.UNCHANGED]
         self._publish(*changed)
+        withdrawn = [spec for spec in table.pairs.values() if not _served(spec, present)]
+        self._withdraw(withdrawn)
         if changed:
             self._say(f"declared {', '.join(spec.pair for spec in changed)}")
+        if unserved := sorted({spec.pair for spec in (*self._pairs, *withdrawn) if not _served(spec, present)}):
+            self._say(f"not declared, since the data does not hold both legs: {', '.join(unserved)}")
 
-    def _publish(self, *records: object) -> None:
+    def _withdraw(self, specs: Sequence[PairSpec]) -> None:
+        if not specs:
+            return
+        writer = KafkaWriter(self._platform.endpoints.kafka, _CLIENT_ID)
+        try:
+            for spec in specs:
+                writer.publish(CONTROL, None, key=control_key(spec).encode())
+            writer.flush()
+        finally:
+            writer.close()
+
+    def _publish(self, *records: ControlRecord) -> None:
         if not records:
             return
         writer = KafkaWriter(self._platform.endpoints.kafka, _CLIENT_ID)
         try:
-            publish_control(writer, *records)  # type: ignore[arg-type]
+            publish_control(writer, *records)
         finally:
             writer.close()
 
@@ -220,3 +244,8 @@ class Supervisor:
             self._platform.children.run_dir / STATE_FILE,
             {"state": state, "pid": os.getpid(), "port_base": self._platform.ports.base, "bar": self._bar, "endpoints": endpoints},
         )
+
+
+def _served(spec: PairSpec, present: set[Symbol] | None) -> bool:
+    """True if the recording holds both legs; always on a live market."""
+    return present is None or {spec.leg_a, spec.leg_b} <= present
