@@ -1,0 +1,114 @@
+"""The sector's step: which batches a record of the tick topic completes."""
+
+import numpy as np
+import pytest
+
+from model_cases import bundle_of, pair_model
+from tandem.domain.forecasts import ForecastBatch, ModelRef
+from tandem.domain.ids import SectorId, Symbol
+from tandem.domain.market import KIND_TRADE, TICK_DTYPE, Heartbeat, SessionGrid, Source, TickFrame
+from tandem.flow.bars import bars_of
+from tandem.flow.sector import SectorModel, SectorState, initial_sector, step
+
+SECTOR = SectorId("consumer")
+SYMBOLS = (Symbol("KO"), Symbol("PEP"))
+GRID = SessionGrid(open_ns=np.array([0, 1_000]), close_ns=np.array([100, 1_100]), bar_ns=10)
+
+
+def _network(windows: np.ndarray) -> np.ndarray:
+    """No correction and even odds, whatever the window."""
+    return np.zeros((len(windows), 2), dtype=np.float32)
+
+
+MODEL = SectorModel(
+    bundle=bundle_of(pair_model(), trained_to_ns=0), ref=ModelRef(name="m", version="3", digest="d"), network=_network, grid=GRID
+)
+
+
+def _frame(*ticks: tuple[int, str, float], replay_id: str = "r") -> TickFrame:
+    array = np.zeros(len(ticks), TICK_DTYPE)
+    for row, (event_ns, symbol, price) in zip(array, ticks, strict=True):
+        row["event_ns"], row["symbol"], row["price"], row["size"], row["kind"] = (
+            event_ns,
+            SYMBOLS.index(Symbol(symbol)),
+            price,
+            1,
+            KIND_TRADE,
+        )
+    return TickFrame(sector=SECTOR, source=Source.RECYCLED, replay_id=replay_id, symbols=SYMBOLS, ticks=array)
+
+
+def _beat(watermark_ns: int, *, end: bool = False, replay_id: str = "r") -> Heartbeat:
+    return Heartbeat(
+        sector=SECTOR, source=Source.RECYCLED, replay_id=replay_id, watermark_ns=watermark_ns, lockstep=True, end_of_stream=end
+    )
+
+
+def _run(*events: TickFrame | Heartbeat, state: SectorState | None = None) -> tuple[SectorState, list[ForecastBatch]]:
+    state = state or initial_sector(MODEL)
+    batches: list[ForecastBatch] = []
+    for event in events:
+        state, out = step(MODEL, state, event)
+        batches += out
+    return state, batches
+
+
+def test_a_heartbeat_that_closes_a_bar_gives_its_forecast() -> None:
+    """The batch carries the version, the lockstep flag and the bar's close."""
+    _, (batch,) = _run(_frame((1, "KO", 50.0), (2, "PEP", 60.0)), _beat(10))
+    assert (batch.bar_close_ns, batch.model.version, batch.lockstep, batch.end_of_stream) == (10, "3", True, False)
+    assert [forecast.pair for forecast in batch.forecasts] == ["KO-PEP"]
+
+
+def test_every_heartbeat_is_answered_even_when_it_closes_nothing() -> None:
+    """The portfolio waits for each watermark: an empty batch says that the sector has reached it."""
+    _, batches = _run(_beat(10))
+    assert [(batch.bar_close_ns, batch.forecasts) for batch in batches] == [(10, ())]
+
+
+def test_a_late_heartbeat_gives_each_bar_and_then_its_own_watermark() -> None:
+    """Bars 10 and 20 close at 25, which itself is no bar's close."""
+    ticks = _frame((1, "KO", 50.0), (2, "PEP", 60.0), (11, "KO", 50.0), (12, "PEP", 60.0))
+    _, batches = _run(ticks, _beat(25))
+    assert [(batch.bar_close_ns, len(batch.forecasts)) for batch in batches] == [(10, 1), (20, 1), (25, 0)]
+
+
+def test_a_pair_advances_only_when_both_legs_traded() -> None:
+    """One leg alone gives a bar without a forecast."""
+    _, batches = _run(_frame((1, "KO", 50.0)), _beat(10), _frame((11, "KO", 51.0), (12, "PEP", 60.0)), _beat(20))
+    assert [len(batch.forecasts) for batch in batches] == [0, 1]
+    assert batches[1].forecasts[0].bar_index == 0
+
+
+def test_the_end_of_the_stream_is_said_once_at_the_end() -> None:
+    """The last batch is empty and marked, also when the same heartbeat closes a bar."""
+    _, batches = _run(_frame((1, "KO", 50.0), (2, "PEP", 60.0)), _beat(10, end=True))
+    assert [(len(batch.forecasts), batch.end_of_stream) for batch in batches] == [(1, False), (0, True)]
+
+
+def test_another_replay_starts_from_the_state_of_the_bundle() -> None:
+    """The same ticks under a new replay id give the same forecasts: nothing of the first replay is left."""
+    events = (_frame((1, "KO", 50.0), (2, "PEP", 60.0)), _beat(10))
+    again = (_frame((1, "KO", 50.0), (2, "PEP", 60.0), replay_id="r2"), _beat(10, replay_id="r2"))
+    _, batches = _run(*events, *again)
+    assert batches[0].forecasts == batches[1].forecasts
+    assert [batch.replay_id for batch in batches] == ["r", "r2"]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_how_the_log_is_cut_into_frames_does_not_matter(cut: int) -> None:
+    """Frames of any size give the same batches."""
+    ticks = ((1, "KO", 50.0), (2, "PEP", 60.0), (3, "KO", 50.5), (11, "PEP", 61.0), (12, "KO", 50.1))
+    _, whole = _run(_frame(*ticks), _beat(10), _beat(20))
+    _, parts = _run(*(_frame(*ticks[i : i + cut]) for i in range(0, len(ticks), cut)), _beat(10), _beat(20))
+    assert whole == parts
+
+
+def test_past_bars_bring_the_state_to_where_the_log_begins() -> None:
+    """Starting from the recorder's bars equals having read the ticks."""
+    first = (_frame((1, "KO", 50.0), (2, "PEP", 60.0)), _beat(10))
+    second = (_frame((11, "KO", 51.0), (12, "PEP", 61.0)), _beat(20))
+    _, read = _run(*first, *second)
+    restored = initial_sector(MODEL, bars_of(GRID, first[0]))
+    _, resumed = _run(*second, state=restored)
+    assert resumed[-1].forecasts == read[-1].forecasts
