@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from tandem.adapters.onnx_network import OnnxNetwork
 from tandem.domain.errors import Permanent
@@ -20,6 +21,14 @@ from tandem.trainer.options import TrainingOptions
 from tandem.trainer.pair_fits import PairFits, fit_pairs, with_start
 
 _TIMES_MIN = 10  # forecasts at different times in each part; Diebold-Mariano needs as many
+
+
+class NoPairs(Permanent):
+    """No declared pair could be fitted and none passed screening: the sector has no model."""
+
+
+class SpanTooShort(Permanent):
+    """The training span leaves too little for one of its parts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,8 +58,14 @@ def train_sector(task: SectorTask, panel: Panel, options: TrainingOptions) -> Bu
     """A sector's bundle from its training span, the whole of `panel`.
 
     The hold-out is the last part of the span: the scores come from a model that was fitted wholly before it. With options.refit the bundle
-    is then fitted on all of the span. Raises Permanent when no pair can be fitted or the span is too short.
+    is then fitted on all of the span. Raises NoPairs or SpanTooShort, both Permanent.
     """
+    # One thread in BLAS: faster on matrices this small, and sums in one order, so that the digest does not depend on the number of cores.
+    with threadpool_limits(limits=1):
+        return _trained(task, panel, options)
+
+
+def _trained(task: SectorTask, panel: Panel, options: TrainingOptions) -> Bundle:
     holdout_at = int(len(panel.close_ns) * (1 - options.holdout_share))
     scored = _fit(task, panel.before(holdout_at), options)
     samples = _samples(fold(panel, scored.fits.pairs), task, options)
@@ -70,7 +85,7 @@ def _fit(task: SectorTask, panel: Panel, options: TrainingOptions) -> Fitted:
     fits = fit_pairs(panel, task.declared, task.slots, options)
     if not fits.pairs:
         reasons = "; ".join(f"{r.pair}: {r.reason}: {r.detail}" for r in fits.rejections)
-        raise Permanent(f"sector {task.sector}: no pair could be fitted ({reasons or 'none declared, none passed screening'})")
+        raise NoPairs(f"sector {task.sector}: no pair could be fitted ({reasons or 'none declared, none passed screening'})")
     samples = _samples(fold(panel, fits.pairs), task, options)
     border_ns = int(panel.close_ns[int(len(panel.close_ns) * (1 - options.validation_share))])
     training = _enough(samples.take(from_ns=0, to_ns=border_ns), "training")
@@ -97,7 +112,7 @@ def _samples(histories: Sequence[PairHistory], task: SectorTask, options: Traini
 def _enough(samples: Samples, part: str) -> Samples:
     times = len(np.unique(samples.close_ns))
     if times < _TIMES_MIN:
-        raise Permanent(
+        raise SpanTooShort(
             f"the {part} part holds forecasts at {times} times after purging, at least {_TIMES_MIN} are needed: train on more bars"
         )
     return samples

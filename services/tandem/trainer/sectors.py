@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from threadpoolctl import threadpool_limits
-
 from tandem.adapters.market_file import MarketData
 from tandem.adapters.mlflow_registry import log_and_register, promote
 from tandem.domain.errors import BadSetting
@@ -30,14 +28,12 @@ def fit_sector(
 ) -> Bundle:
     """A sector's bundle from the ticks in [from_ns, to_ns).
 
-    symbols: those that screening may pair; legs of declared pairs are added. Raises Permanent when nothing can be fitted.
+    symbols: those that screening may pair; legs of declared pairs are added. Raises NoPairs or SpanTooShort.
     """
     names = dict.fromkeys([*symbols, *(leg for pair in declared for leg in pair_legs(pair))])
     panel, slots = training_panel(data, sector, tuple(sorted(names)), bar=bar, from_ns=from_ns, to_ns=to_ns)
     task = SectorTask(sector=sector, bar=bar, slots=slots, declared=tuple(declared), data_digest=data.digest)
-    # One thread in BLAS: faster on matrices this small, and the same sums whatever the machine.
-    with threadpool_limits(limits=1):
-        return train_sector(task, panel, options)
+    return train_sector(task, panel, options)
 
 
 def register_sector(tracking_uri: str, bundle: Bundle) -> ModelRef:

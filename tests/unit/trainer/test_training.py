@@ -1,0 +1,142 @@
+"""Training as a whole, with a tiny network: reproducible, blind to its hold-out, and open about what it rejected."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from model_cases import bar_sets, market, tiny_options
+from tandem.adapters.onnx_network import OnnxNetwork
+from tandem.domain.ids import PairId, SectorId
+from tandem.flow.forecast import initial_forecasts, step
+from tandem.quant.bundle import Bundle, decode, encode
+from tandem.quant.panel import Panel
+from tandem.trainer.card import model_card
+from tandem.trainer.main import NoPairs, SectorTask, SpanTooShort, train_sector
+from tandem.trainer.options import TrainingOptions
+
+BARS = 700
+DECLARED = (PairId("AAA-CCC"),)
+
+
+def task(*declared: str) -> SectorTask:
+    """A sector with these pairs declared."""
+    return SectorTask(sector=SectorId("consumer"), bar="1d", slots=1, declared=tuple(map(PairId, declared)), data_digest="d" * 64)
+
+
+@cache
+def trained() -> Bundle:
+    """One declared pair, and one that screening finds."""
+    return train_sector(task(*DECLARED), market(BARS), tiny_options())
+
+
+def without_refit() -> TrainingOptions:
+    """The scored model is the one that is kept."""
+    return tiny_options().model_copy(update={"refit": False})
+
+
+def test_declared_pairs_are_always_in_and_others_when_they_pass() -> None:
+    """AAA-CCC is no pair, yet declared; AAA-BBB passes; BBB-CCC does neither. All tests are on record."""
+    bundle = trained()
+    assert [p.pair for p in bundle.pairs] == ["AAA-CCC", "AAA-BBB"]
+    assert len(bundle.tests) == 3
+    assert {t.pair: t.passed for t in bundle.tests}["AAA-CCC"] is False
+
+
+def test_another_seed_is_another_model() -> None:
+    """The digest covers the network's weights and the settings."""
+    assert train_sector(task(*DECLARED), market(BARS), tiny_options(seed=5)).digest != trained().digest
+
+
+def scored_part(bundle: Bundle) -> tuple[object, ...]:
+    """All that was chosen or fitted."""
+    pairs = tuple(replace(p, start=trained().pairs[0].start) for p in bundle.pairs)
+    return pairs, bundle.tests, bundle.feature_mean, bundle.feature_sd, bundle.calibration, bundle.onnx
+
+
+def test_the_hold_out_influences_nothing_but_the_scores() -> None:
+    """Traps of full-sample scaling, full-sample GARCH, test-set early stopping and selection on the traded period, all in one.
+
+    With other prices in the hold-out, pairs, parameters, scaler, weights and calibration are the same bit for bit; the scores are not.
+    """
+    panel, options = market(BARS), without_refit()
+    border = int(BARS * (1 - options.holdout_share))
+    other = market(BARS, seed=99).close
+    close = panel.close.copy()
+    close[border:] = other[border:] * (close[border - 1] / other[border - 1])
+    first, second = (train_sector(task(*DECLARED), p, options) for p in (panel, replace(panel, close=close)))
+    assert scored_part(first) == scored_part(second)
+    assert first.metrics["holdout_qlike_hybrid"] != second.metrics["holdout_qlike_hybrid"]
+    assert first.holdout_from_ns == int(panel.close_ns[border])
+
+
+def test_the_refit_uses_the_whole_span_and_keeps_the_honest_scores() -> None:
+    """Served parameters are fresh; the scores are those of the model that had not seen the hold-out."""
+    kept, fresh = train_sector(task(*DECLARED), market(BARS), without_refit()), trained()
+    scores = {name for name in kept.metrics if name.startswith("holdout")}
+    assert {n: kept.metrics[n] for n in scores} == {n: fresh.metrics[n] for n in scores}
+    assert kept.pairs[0].beta != fresh.pairs[0].beta
+
+
+def test_serving_goes_on_where_training_ended() -> None:
+    """The state in the bundle equals the one that the training bars and the next bar make together."""
+    panel = market(BARS + 1)
+    bundle = train_sector(task(*DECLARED), panel.before(BARS), tiny_options())
+    assert bundle.trained_to_ns == int(panel.close_ns[BARS - 1])
+    state, forecasts = step(initial_forecasts(bundle), bar_sets(panel)[-1], OnnxNetwork(bundle.onnx))
+    assert [f.pair for f in forecasts] == [p.pair for p in bundle.pairs]
+    pair = bundle.pairs[0]
+    last = np.log(panel.close[BARS - 1])
+    assert pair.start.spread == pytest.approx(last[0] - pair.beta * last[2] - pair.mu, abs=1e-12)
+    assert pair.start.bars == BARS
+    assert state.bars.tolist() == [1, 1]
+
+
+def test_a_pair_that_cannot_be_fitted_is_recorded_and_the_rest_goes_on() -> None:
+    """A leg without data, a leg that never moves: each with its reason."""
+    panel = market(BARS, symbols=("AAA", "BBB", "CCC", "DDD"))
+    close = panel.close.copy()
+    close[:, 3] = 20.0
+    bundle = train_sector(task("AAA-DDD", "AAA-ZZZ", "AAA-BBB"), replace(panel, close=close), tiny_options())
+    assert bundle.pairs[0].pair == "AAA-BBB"
+    assert {r.pair: r.reason for r in bundle.rejections} == {"AAA-DDD": "constant_series", "AAA-ZZZ": "no_data"}
+
+
+def test_a_sector_without_any_pair_is_an_error_that_says_why() -> None:
+    """Nothing declared fits, nothing passes."""
+    with pytest.raises(NoPairs, match="AAA-ZZZ: no_data: no data for ZZZ"):
+        train_sector(task("AAA-ZZZ"), market(BARS, symbols=("XXX", "YYY", "AAA"), phi=0.999), tiny_options())
+
+
+def test_a_span_that_is_too_short_is_an_error_that_says_so() -> None:
+    """180 bars leave too little for a hold-out with a horizon of 30 bars."""
+    options = tiny_options()
+    long_horizon = options.model_copy(update={"bars": {"1d": options.bars["1d"].model_copy(update={"horizon_bars": 30})}, "bars_min": 100})
+    with pytest.raises(SpanTooShort, match="at least 10 are needed"):
+        train_sector(task("AAA-BBB"), market(180), long_horizon)
+
+
+def test_the_bundle_of_a_training_survives_its_files() -> None:
+    """What is registered is what was trained."""
+    assert decode(encode(trained())) == trained()
+
+
+def test_the_card_names_what_a_reader_must_know() -> None:
+    """Span, every test made, the baseline beside each score, and a verdict that follows the p-value."""
+    card = model_card(trained())
+    for text in ("AAA-CCC", "AAA-BBB", "declared", "screened", "plain GARCH", "always-1", trained().digest, "over all 6 tests"):
+        assert text in card
+    significant = replace(trained(), metrics=trained().metrics | {"holdout_dm_statistic": 3.0, "holdout_dm_p_value": 0.003})
+    assert "plain GARCH forecasts the variance better than the hybrid" in model_card(significant)
+    vague = replace(trained(), metrics=trained().metrics | {"holdout_dm_p_value": 0.4})
+    assert "cannot be told apart" in model_card(vague)
+
+
+def test_intraday_training_learns_the_profile_of_the_session() -> None:
+    """Bars with slots: one factor per slot, and forecasts that step through them."""
+    panel: Panel = market(1500, slots=5)
+    options = tiny_options()
+    bundle = train_sector(replace(task("AAA-BBB"), bar="5min", slots=5), panel, options)
+    assert [len(p.profile) for p in bundle.pairs] == [5] * len(bundle.pairs)
+    assert bundle.horizon_bars == options.horizon_bars("5min")
