@@ -110,7 +110,8 @@ def prepare(folder: Path, port: int, controller_port: int, children: Children) -
 
 def _format(properties: Path, children: Children) -> None:
     cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    arguments = ("kafka.tools.StorageTool", "format", "--cluster-id", cluster_id, "--config", str(properties))
+    # Joined by "=", because one id in 64 begins with "-" and would be read as an option.
+    arguments = ("kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "--config", str(properties))
     command = Command(
         name="kafka-format",
         argv=(str(find_java()), "-Xmx128m", "-XX:TieredStopAtLevel=1", *_log_options(), *arguments),
