@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tandem.domain.errors import BadSetting
 from tandem.domain.ids import derived_uuid
 from tandem.domain.market import SessionGrid
-from tandem.domain.units import NS_PER_S, rfc3339
+from tandem.domain.units import rfc3339
 from tandem.flow.bars import bar_closes
 
 _Longs = NDArray[np.int64]
@@ -109,12 +109,6 @@ def market_time_ns(grid: SessionGrid, event_ns: _Longs) -> _Longs:
     session = np.searchsorted(grid.open_ns, event_ns, side="right") - 1
     inside = np.minimum(event_ns - grid.open_ns[np.maximum(session, 0)], lengths[np.maximum(session, 0)])
     return np.where(session < 0, 0, before[np.maximum(session, 0)] + inside)
-
-
-def wait_s(grid: SessionGrid, *, from_ns: int, to_ns: int, speed: float) -> float:
-    """Wall time between two event times at `speed` times real time."""
-    first, last = market_time_ns(grid, np.array([from_ns, to_ns], np.int64)).tolist()
-    return max(last - first, 0) / NS_PER_S / speed
 
 
 def _text(time_ns: int | None) -> str:

@@ -3,12 +3,12 @@
 A fold over the exchange's outputs; decides nothing. Its key is client_order_id, which is why it answers whether one was used before.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from enum import StrEnum
 
-from tandem.domain.errors import InvariantBroken
+from tandem.domain.units import utc
 from tandem.flow.exchange_records import Accepted, CancelRefused, Charged, Closed, Filled, Output, Rejected, WorkingOrder
 
 
@@ -50,6 +50,7 @@ class Book:
         self._orders: dict[str, OrderRecord] = {}
         self._by_client: dict[str, str] = {}
         self._activities: list[Activity] = []
+        self._places: dict[str, int] = {}  # of activities, by id
 
     def apply(self, outputs: Sequence[Output]) -> tuple[Update, ...]:
         """Take in outputs in their order; what to tell the subscribers of trade updates."""
@@ -61,7 +62,7 @@ class Book:
                 self._by_client[order.client_order_id] = order.order_id
                 return self._put("new", OrderRecord(order=order, status=Status.NEW, updated_ns=order.accepted_ns))
             case Filled(order=order):
-                self._activities.append(output)
+                self._add(output)
                 return self._put(
                     "fill", replace(self._orders[order.order_id], status=Status.FILLED, updated_ns=output.event_ns, fill=output)
                 )
@@ -69,7 +70,7 @@ class Book:
                 status = Status.EXPIRED if output.expired else Status.CANCELED
                 return self._put(status.value, replace(self._orders[order.order_id], status=status, updated_ns=output.event_ns))
             case Charged():
-                self._activities.append(output)
+                self._add(output)
                 return None
             case Rejected() | CancelRefused():
                 return None
@@ -77,6 +78,10 @@ class Book:
     def _put(self, event: str, record: OrderRecord) -> Update:
         self._orders[record.order.order_id] = record
         return Update(event=event, record=record, event_ns=record.updated_ns)
+
+    def _add(self, activity: Activity) -> None:
+        self._places[activity_id(activity)] = len(self._activities)
+        self._activities.append(activity)
 
     def order(self, order_id: str) -> OrderRecord | None:
         """The order under the exchange's id."""
@@ -91,17 +96,19 @@ class Book:
         """All orders in the order of their acceptance, or the other way round."""
         return reversed(self._orders.values()) if newest_first else iter(self._orders.values())
 
-    @property
-    def activities(self) -> Sequence[Activity]:
-        """Fills and fees in the order in which they were booked."""
-        return self._activities
+    def activities(self, *, after_ns: int, until_ns: int) -> Sequence[tuple[int, Activity]]:
+        """(place, activity) of fills and fees in (after_ns, until_ns], in the order in which they were booked."""
+        first = bisect_right(self._activities, after_ns, key=lambda activity: activity.event_ns)
+        stop = bisect_right(self._activities, until_ns, key=lambda activity: activity.event_ns)
+        return [(place, self._activities[place]) for place in range(first, stop)]
+
+    def place(self, identifier: str) -> int | None:
+        """The place of the activity under an id."""
+        return self._places.get(identifier)
 
 
-def cash_flow_usd(activity: Activity) -> Decimal:
-    """What an activity did to the cash."""
-    match activity:
-        case Filled(order=order):
-            return -order.side.sign * order.qty * activity.price_usd
-        case Charged():
-            return -activity.amount_usd
-    raise InvariantBroken(f"{type(activity).__name__} is not an activity")
+def activity_id(activity: Activity) -> str:
+    """Time and id, in the form of Alpaca's; for a fill the id is the execution's."""
+    own = activity.execution_id if isinstance(activity, Filled) else activity.activity_id
+    moment = utc(activity.event_ns)
+    return f"{moment:%Y%m%d%H%M%S}{moment.microsecond // 1000:03d}::{own}"

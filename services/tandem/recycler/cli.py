@@ -11,7 +11,7 @@ import typer
 from tandem.adapters.fees_file import FEES_FILE
 from tandem.adapters.telemetry import configure_logging
 from tandem.domain.errors import BadSetting, TandemError
-from tandem.domain.units import ns_of
+from tandem.domain.units import ns_of, ns_of_rfc3339
 from tandem.flow.replay import Mode
 
 _NEW_YORK = ZoneInfo("America/New_York")
@@ -26,9 +26,14 @@ def recycler(  # noqa: PLR0917  (a command's options are its arguments)
         Mode, typer.Option(help="Once, again and again, once over a range, or bar by bar on request.", rich_help_panel=_REPLAY)
     ] = Mode.SINGLE_PASS,
     from_: Annotated[
-        str, typer.Option("--from", metavar="DATE", help="First day (New York), e.g. 2013-10-08.", rich_help_panel=_REPLAY)
+        str,
+        typer.Option(
+            "--from", metavar="DATE", help="First day (New York), e.g. 2013-10-08, or a time as in RFC 3339.", rich_help_panel=_REPLAY
+        ),
     ] = "",
-    to: Annotated[str, typer.Option("--to", metavar="DATE", help="Last day, included.", rich_help_panel=_REPLAY)] = "",
+    to: Annotated[
+        str, typer.Option("--to", metavar="DATE", help="Last day, included, or a time that is not.", rich_help_panel=_REPLAY)
+    ] = "",
     speed: Annotated[
         str,
         typer.Option(
@@ -108,8 +113,8 @@ def recycler(  # noqa: PLR0917  (a command's options are its arguments)
             port=port,
             host=host,
             mode=mode,
-            from_ns=_midnight_ns("from", from_, days=0),
-            to_ns=_midnight_ns("to", to, days=1),
+            from_ns=_moment_ns("from", from_, days=0),
+            to_ns=_moment_ns("to", to, days=1),
             speed=pace,
             bar=bar,
             start_on_subscribe=start_on_subscribe,
@@ -132,14 +137,16 @@ def recycler(  # noqa: PLR0917  (a command's options are its arguments)
     raise typer.Exit(code)
 
 
-def _midnight_ns(name: str, text: str, *, days: int) -> int | None:
-    """Midnight in New York of a date, or some days after it."""
+def _moment_ns(name: str, text: str, *, days: int) -> int | None:
+    """A time as it stands; of a date the midnight in New York, or the one some days later."""
     if not text:
         return None
     try:
+        if len(text) > len("2013-10-08"):
+            return ns_of_rfc3339(text)
         day = date.fromisoformat(text) + timedelta(days=days)
     except ValueError as error:
-        raise BadSetting(f"{name} {text!r}: must be a date such as 2013-10-08") from error
+        raise BadSetting(f"{name} {text!r}: must be a date such as 2013-10-08, or a time such as 2013-10-08T13:30:00Z") from error
     return ns_of(datetime(day.year, day.month, day.day, tzinfo=_NEW_YORK))
 
 
@@ -160,3 +167,7 @@ def _decimal(name: str, text: str) -> Decimal:
     if not found.is_finite():
         raise BadSetting(f"{name} {text!r}: must be finite")
     return found
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
+app.command("recycler")(recycler)

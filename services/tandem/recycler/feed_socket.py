@@ -14,7 +14,6 @@ from tandem.recycler.encoding import Wire, control_payload, decode_request
 from tandem.recycler.feed import BARS, CHANNELS, EVERY, SILENT, TRADES, Feed, Subscriber, refused
 
 FEEDS = ("iex", "sip")
-_AUTH_LIMIT_S = 10.0  # Alpaca's
 _MSGPACK_TYPE = "application/msgpack"
 
 
@@ -27,12 +26,13 @@ class FeedSocket:
         keys: Keys,
         *,
         connections_max: int,
+        auth_limit_s: float,
         greeting: Callable[[], list[Mapping[str, Any]]],
         subscribed: Callable[[], None],
     ) -> None:
         """greeting: what a client is told after its first subscription. subscribed: called at each subscription to something."""
         self._feed, self._keys = feed, keys
-        self._connections_max = connections_max
+        self._connections_max, self._auth_limit_s = connections_max, auth_limit_s
         self._greeting, self._subscribed = greeting, subscribed
 
     async def serve(self, socket: WebSocket) -> None:
@@ -55,7 +55,7 @@ class FeedSocket:
     async def _authenticated(self, client: "_Client", feed: str) -> bool:
         """True when the client may subscribe; else it was told why not, and the connection is closed."""
         try:
-            async with asyncio.timeout(_AUTH_LIMIT_S):
+            async with asyncio.timeout(self._auth_limit_s):
                 while (request := await client.request()) is None or request.get("action") != "auth":
                     if request is not None:
                         await client.error(401, "not authenticated")

@@ -36,6 +36,7 @@ class RecyclerOptions:
     secret: str = ""
     label: str = ""  # part of the replay id
     connections_max: int = 16  # of each stream
+    auth_limit_s: float = 10.0  # Alpaca's, until a client must have authenticated
 
     def __post_init__(self) -> None:
         bar_ns(self.bar)

@@ -201,18 +201,17 @@ class TradingApi:
         after_ns, until_ns = time_of(request, "after", -1), time_of(request, "until", _TIME_MAX_NS)
         size = whole(request, "page_size", default=_ACTIVITIES_MAX, high=_ACTIVITIES_MAX)
         found = [
-            activity
-            for activity in self._market.book.activities
-            if after_ns < activity.event_ns <= until_ns and ("FILL" if isinstance(activity, Filled) else "FEE") in kinds
+            (place, activity)
+            for place, activity in self._market.book.activities(after_ns=after_ns, until_ns=until_ns)
+            if ("FILL" if isinstance(activity, Filled) else "FEE") in kinds
         ]
         if newest_first:
             found.reverse()
         if token := request.query_params.get("page_token"):
-            places = [place for place, activity in enumerate(found) if views.activity_id(activity) == token]
-            if not places:
-                raise bad(f"page_token {token!r}: no such activity in this query")
-            found = found[places[0] + 1 :]
-        return JSONResponse([views.activity(activity) for activity in found[:size]])
+            if (last := self._market.book.place(token)) is None:
+                raise bad(f"page_token {token!r}: no such activity")
+            found = [(place, activity) for place, activity in found if (place < last if newest_first else place > last)]
+        return JSONResponse([views.activity(activity) for _, activity in found[:size]])
 
     async def assets(self, _: Request) -> Response:
         """Every symbol of the recording."""

@@ -18,7 +18,6 @@ from tandem.recycler.book import Update
 
 TRADE_UPDATES = "trade_updates"
 _QUEUE_LONG = 1_000  # messages of about 1.5 kB
-_AUTH_LIMIT_S = 10.0
 
 log = structlog.get_logger()
 
@@ -26,9 +25,10 @@ log = structlog.get_logger()
 class Updates:
     """All listeners to trade updates."""
 
-    def __init__(self, keys: Keys, *, connections_max: int, greeting: Callable[[], Mapping[str, Any] | None]) -> None:
+    def __init__(self, keys: Keys, *, connections_max: int, auth_limit_s: float, greeting: Callable[[], Mapping[str, Any] | None]) -> None:
         """greeting: the last heartbeat, told to whoever begins to listen, so that nobody waits for one that has passed."""
-        self._keys, self._connections_max, self._greeting = keys, connections_max, greeting
+        self._keys, self._greeting = keys, greeting
+        self._connections_max, self._auth_limit_s = connections_max, auth_limit_s
         self._listeners: list[asyncio.Queue[bytes]] = []
         self._drained = asyncio.Event()
 
@@ -77,7 +77,7 @@ class Updates:
 
     async def _authorized(self, socket: WebSocket) -> bool:
         try:
-            async with asyncio.timeout(_AUTH_LIMIT_S):
+            async with asyncio.timeout(self._auth_limit_s):
                 request = await _request(socket)
         except TimeoutError:
             request = {}

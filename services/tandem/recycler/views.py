@@ -12,10 +12,10 @@ import numpy as np
 
 from tandem.domain.ids import Symbol, derived_uuid
 from tandem.domain.market import SessionGrid
-from tandem.domain.units import CENT, NS_PER_S, rfc3339, utc
+from tandem.domain.units import CENT, NS_PER_S, rfc3339
 from tandem.flow.exchange_records import Charged, ExchangeState, Filled, Holding, Rules
 from tandem.flow.order_checks import buying_power_usd, equity_usd, gross_usd, held_for_orders
-from tandem.recycler.book import Activity, OrderRecord, Status, Update
+from tandem.recycler.book import Activity, OrderRecord, Status, Update, activity_id
 
 ACCOUNT_ID = derived_uuid("account", "recycler")
 _NEW_YORK = ZoneInfo("America/New_York")
@@ -210,13 +210,6 @@ def activity(found: Activity) -> dict[str, Any]:
                 "execution_id": found.execution_id,
                 "client_order_id": found.order.client_order_id,
             }
-
-
-def activity_id(found: Activity) -> str:
-    """Time and id, as Alpaca's; for a fill the id is the execution's."""
-    own = found.execution_id if isinstance(found, Filled) else found.activity_id
-    moment = utc(found.event_ns)
-    return f"{moment:%Y%m%d%H%M%S}{moment.microsecond // 1000:03d}::{own}"
 
 
 def clock(grid: SessionGrid, now_ns: int) -> dict[str, Any]:
