@@ -158,11 +158,11 @@ class Supervisor:
 
     def _start_services(self, data: Path | None) -> None:
         services = self._platform.services(bar=self._bar, source=self._settings.source)
-        names = []
+        names = [self._platform.start(services.recorder()).name]
         if data is not None:
             self._platform.start(services.recycler(self._recycler_options(data)))
             self._platform.wait_ready(["recycler"], _READY_S)  # ingestor and portfolio connect to it
-        for service in (services.recorder(), services.ingestor(), services.portfolio(capital_usd=self._settings.capital_usd)):
+        for service in (services.ingestor(), services.portfolio(capital_usd=self._settings.capital_usd)):
             names.append(self._platform.start(service).name)
         self._platform.wait_ready(names, _READY_S)
 
