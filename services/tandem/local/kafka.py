@@ -37,6 +37,7 @@ _PROPERTIES = {
     "group.initial.rebalance.delay.ms": "0",
     "offsets.topic.replication.factor": "1",
     "offsets.topic.num.partitions": "4",  # 50 by default: that many files to open before the first commit
+    "offsets.retention.minutes": "5256000",  # ten years; a home that rests for longer than the default week still knows where it was
     "transaction.state.log.replication.factor": "1",
     "transaction.state.log.min.isr": "1",
     "transaction.state.log.num.partitions": "4",
