@@ -212,20 +212,12 @@ def test_a_live_source_makes_heartbeats_and_refuses_a_replay(kafka_servers, envi
         assert "TANDEM_SOURCE is live, but the stream is a replay" in service.log.read_text()
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"TANDEM_SOURCE": "paper-ish"}, "TANDEM_SOURCE is 'paper-ish', allowed are live, paper, recycled"),
-        ({"TANDEM_ALPACA_DATA_URL": ""}, "TANDEM_ALPACA_DATA_URL is not set"),
-        ({"TANDEM_LATENESS_MS": "soon"}, "lateness_ms is 'soon'"),
-    ],
-    ids=["source", "url", "number"],
-)
-def test_a_bad_setting_ends_with_code_2_and_one_clear_line(environ, changes, message):
-    environment = environ | {"TANDEM_ALPACA_DATA_URL": "ws://127.0.0.1:9/v2/iex", "TANDEM_PORT": "1", "PATH": "/usr/bin:/bin"} | changes
+def test_bad_settings_end_with_code_2_and_one_line_that_names_them_all(environ):
+    environment = environ | {"TANDEM_SOURCE": "paper-ish", "TANDEM_ALPACA_KEY_ID": "", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(command("ingestor"), env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert message in done.stderr
+    for fault in ("TANDEM_SOURCE is 'paper-ish', allowed are live, paper, recycled", "TANDEM_ALPACA_KEY_ID", "TANDEM_PORT"):
+        assert fault in done.stderr
 
 
 def test_a_taken_port_ends_with_code_2_and_names_it(environ, tmp_path: Path):

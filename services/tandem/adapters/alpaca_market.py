@@ -19,8 +19,8 @@ from alpaca.data.live import StockDataStream
 
 from tandem.domain.errors import BadSetting
 
-QUEUE_PAYLOADS_MAX = 16  # between socket and consumer: a slow consumer is felt by the sender through TCP, not by our memory
-_SOCKET_PAYLOADS_MAX = 64  # parsed by the websocket library and not yet taken, each below 1 MiB
+QUEUE_PAYLOADS_MAX = 64  # between socket and consumer: a slow consumer is felt by the sender through TCP, not by our memory
+_SOCKET_PAYLOADS_MAX = 32  # parsed by the websocket library and not yet taken, each below 1 MiB
 _RECEIVE_POLL_S = 1.0  # how often an idle socket looks whether it is stale
 # What a failed connection raises: refused or reset, a broken handshake, and alpaca-py's ValueError for a refused authentication.
 _CONNECTION_ERRORS = (OSError, ValueError, websockets.WebSocketException)
@@ -166,7 +166,7 @@ class TradeStream(StockDataStream):
                     await self.close()
                     return True
                 continue
-            event = _unpacked(raw, time.time_ns())
+            event = unpacked(raw, time.time_ns())
             if isinstance(event, Payload) and _has_data(event.messages):
                 self._data_received = True
                 last_data_s = loop.time()
@@ -186,7 +186,7 @@ def _not_reported_here(record: logging.LogRecord) -> bool:
     return record.exc_info is None or not isinstance(record.exc_info[1], _CONNECTION_ERRORS)
 
 
-def _unpacked(raw: bytes | str, received_ns: int) -> Payload | Unreadable:
+def unpacked(raw: bytes | str, received_ns: int) -> Payload | Unreadable:
     """A websocket message as a list of messages."""
     if isinstance(raw, str):
         return Unreadable(payload=raw.encode(), detail="a text message where msgpack was asked for", received_ns=received_ns)

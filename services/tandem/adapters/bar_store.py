@@ -13,7 +13,7 @@ import psycopg2
 from psycopg2 import extensions, sql
 
 from tandem.adapters.postgres import connect, place
-from tandem.domain.errors import Transient
+from tandem.domain.errors import InvariantBroken, Transient
 from tandem.domain.ids import Symbol
 from tandem.domain.market import Bar, BarSet, SessionGrid
 
@@ -32,15 +32,21 @@ class PostgresBarStore:
         self._url = url
 
     def write(self, bars: Iterable[BarRow]) -> int:
-        """Store the bars that are new; returns how many were. Raises Transient, and then none of them is stored."""
+        """Store the bars that are new; returns how many were. Raises Transient or InvariantBroken, and then none of them is stored."""
         connection = connect(self._url, application="tandem-bars")
         try:
             with connection, connection.cursor() as cursor:
                 return insert_bars(cursor, bars)
         except psycopg2.Error as error:
-            raise Transient(f"cannot write bars to {place(self._url)}: {str(error).strip()}") from error
+            raise failure(f"cannot write bars to {place(self._url)}", error) from error
         finally:
             connection.close()
+
+
+def failure(what: str, error: psycopg2.Error) -> Transient | InvariantBroken:
+    """The server is away or busy: Transient. It refuses the statement or a row: that cannot be, as rows are checked before."""
+    away = isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
+    return (Transient if away else InvariantBroken)(f"{what}: {str(error).strip()}")
 
 
 def insert_bars(cursor: extensions.cursor, bars: Iterable[BarRow]) -> int:
@@ -96,7 +102,7 @@ def read_bar_sets(  # noqa: PLR0917 a range of one series: splitting it into a r
             cursor.execute(query, (sorted(symbols), timeframe, source, replay_id, after_ns, until_ns))
             rows = cursor.fetchall()
     except psycopg2.Error as error:
-        raise Transient(f"cannot read bars from {place(url)}: {str(error).strip()}") from error
+        raise failure(f"cannot read bars from {place(url)}", error) from error
     finally:
         connection.close()
     by_close: dict[int, dict[Symbol, Bar]] = {}

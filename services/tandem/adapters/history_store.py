@@ -11,9 +11,8 @@ from typing import Any
 import psycopg2
 from psycopg2 import extensions
 
-from tandem.adapters.bar_store import BarRow, insert_bars, insert_rows
+from tandem.adapters.bar_store import BarRow, failure, insert_bars, insert_rows
 from tandem.adapters.postgres import connect, place
-from tandem.domain.errors import Transient
 from tandem.domain.forecasts import Forecast, ForecastBatch
 from tandem.domain.ids import PairId, pair_legs
 from tandem.domain.scores import ScoredForecast
@@ -97,7 +96,7 @@ class HistoryStore:
         return found
 
     def save(self, bars: Iterable[BarRow], scores: Iterable[ScoredForecast], positions: Mapping[str, Position]) -> Saved:
-        """Everything in one transaction; what is there already is left alone. Raises Transient."""
+        """Everything in one transaction; what is there already is left alone. Raises Transient, InvariantBroken."""
         try:
             with self._open() as connection, connection.cursor() as cursor:
                 saved = Saved(
@@ -110,7 +109,7 @@ class HistoryStore:
                     cursor.execute(_SAVE_POSITION, {"consumer": self._consumer, "topic": topic, **asdict(position)})
         except psycopg2.Error as error:
             self._connection.close()
-            raise Transient(f"cannot write to {place(self._url)}: {str(error).strip()}") from error
+            raise failure(f"cannot write to {place(self._url)}", error) from error
         return saved
 
     def close(self) -> None:
@@ -129,7 +128,7 @@ class HistoryStore:
                 return cursor.fetchall()
         except psycopg2.Error as error:
             self._connection.close()
-            raise Transient(f"cannot read from {place(self._url)}: {str(error).strip()}") from error
+            raise failure(f"cannot read from {place(self._url)}", error) from error
 
 
 def _score_row(score: ScoredForecast) -> tuple[object, ...]:

@@ -26,12 +26,12 @@ from tandem.settings import Settings
 
 log = structlog.get_logger()
 # Each payload makes hundreds of small maps that die at once; collecting after every 700 of them costs a third of the throughput.
-_GC_THRESHOLDS = (50_000, 20, 100)
+GC_THRESHOLDS = (50_000, 20, 100)
 
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT. Exit code 2: a setting cannot be used; 1: a server is away or refuses for good."""
-    gc.set_threshold(*_GC_THRESHOLDS)
+    gc.set_threshold(*GC_THRESHOLDS)
     try:
         settings = settings_module.load()
         telemetry.configure_logging(SERVICE, settings.log_level)

@@ -1,6 +1,7 @@
 """Trade messages of Alpaca's stream as ticks: all of a payload at once, and one by one only where one of them cannot be used.
 
-A bad message never hurts its neighbours: it comes back with the reason for which it is to be parked. Called by ingestor/intake.py.
+A bad message never hurts its neighbours: it comes back with the reason for which it is to be parked. An event time before the
+sessions that services know would stop every reader of the log, so it is refused here. Called by ingestor/intake.py.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,11 +12,11 @@ from typing import Any
 import msgpack
 import numpy as np
 
+from tandem.adapters.calendar import SERVICE_FROM_NS
 from tandem.domain.errors import BadRecord
 from tandem.domain.market import KIND_TRADE, TICK_DTYPE, TickArray
 from tandem.domain.units import NS_PER_S
 
-EVENT_NS_MIN = 315_532_800 * NS_PER_S  # 1980-01-01, where the sessions of our calendar begin
 _CLOCK_AHEAD_NS_MAX = 86_400 * NS_PER_S  # an event later than a day from now is a broken stamp, not a fast clock
 _SIZE_MAX = 2**32 - 1  # TICK_DTYPE
 _FIELDS = ("t", "i", "p", "s", "S")  # event time, trade id, price, size, symbol
@@ -65,7 +66,7 @@ def _columns(messages: Sequence[Any], places: Mapping[str, int], received_ns: in
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
     stamps, prices = ticks["event_ns"], ticks["price"]
-    if stamps.min() < EVENT_NS_MIN or stamps.max() > received_ns + _CLOCK_AHEAD_NS_MAX:
+    if stamps.min() < SERVICE_FROM_NS or stamps.max() > received_ns + _CLOCK_AHEAD_NS_MAX:
         return None
     if not (np.isfinite(prices).all() and prices.min() > 0 and sizes.min() > 0 and sizes.max() <= _SIZE_MAX):
         return None
@@ -82,7 +83,7 @@ def _one(message: Any, places: Mapping[str, int], received_ns: int) -> TickArray
     event_ns, trade_id, price, size, symbol = _fields_of(message)
     if not isinstance(symbol, str) or symbol not in places:
         raise BadRecord("symbol_unknown", f"symbol {symbol!r} is in no pair that is followed")
-    if type(event_ns) is not int or not EVENT_NS_MIN <= event_ns <= received_ns + _CLOCK_AHEAD_NS_MAX:
+    if type(event_ns) is not int or not SERVICE_FROM_NS <= event_ns <= received_ns + _CLOCK_AHEAD_NS_MAX:
         raise BadRecord("time_invalid", f"t {event_ns!r}: expected a timestamp from 1980 to a day ahead of now")
     if type(trade_id) is not int or not -(2**63) <= trade_id < 2**63:
         raise BadRecord("trade_id_invalid", f"i {trade_id!r}: expected an integer of 64 bits")
