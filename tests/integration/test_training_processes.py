@@ -15,22 +15,17 @@ print(train_sector(task, market(700), tiny_options()).digest)
 """
 
 
-def digest(**environment: str) -> str:
-    """Of a tiny training in a new interpreter."""
-    answer = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])} | environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert answer.returncode == 0, answer.stderr
-    return answer.stdout.strip()
+def start(**environment: str) -> "subprocess.Popen[str]":
+    """A tiny training in a new interpreter."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])} | environment
+    return subprocess.Popen([sys.executable, "-c", PROGRAM], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_two_processes_train_the_same_bundle() -> None:
-    """Another interpreter, hash seed, time zone and number of threads: the digest is the same."""
-    first = digest(PYTHONHASHSEED="1", TZ="UTC", OMP_NUM_THREADS="1")
+    """Other interpreters, hash seeds, time zones and numbers of threads: the digest is the same."""
+    both = start(PYTHONHASHSEED="1", TZ="UTC", OMP_NUM_THREADS="1"), start(PYTHONHASHSEED="77", TZ="Asia/Tokyo", OMP_NUM_THREADS="2")
+    answers = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], answers
+    first, second = (answer[0].strip() for answer in answers)
     assert len(first) == 64
-    assert digest(PYTHONHASHSEED="77", TZ="Asia/Tokyo", OMP_NUM_THREADS="2") == first
+    assert second == first

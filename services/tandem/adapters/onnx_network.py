@@ -17,7 +17,7 @@ from tandem.domain.errors import BadRecord
 from tandem.quant.network import Outputs, Windows
 
 # Rows per call. Matrix kernels differ with the number of rows and so do their last bits: every call therefore has this shape, filled up
-# with zeros. 8 rows cost about as much as one (tests/unit/adapters/test_onnx_network.py prints both).
+# with zeros. benchmarks/forecast_step.py prints what that costs.
 CHUNK_ROWS = 8
 
 _REFUSED = (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, Unimplemented, RuntimeException)  # they have no base of their own

@@ -9,6 +9,7 @@ Numpy in, numpy out: `train` returns plain weights, from which trainer/onnx_grap
 Loss: QLIKE of the corrected variance, realised/garch * exp(-correction) + correction, plus binary cross entropy of the logit.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from tandem.quant.network import Outputs, Windows
 
 CORRECTION_MAX = 1.5  # C: the network may move GARCH's variance by a factor of at most e^1.5 = 4.5
 _GRADIENT_NORM_MAX = 1.0  # one bar of twenty standard deviations must not undo an epoch
+_MEAN_DECAY, _SQUARE_DECAY, _EPSILON = 0.9, 0.999, 1e-8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +105,7 @@ def train(training: Samples, validation: Samples, config: NetworkConfig) -> Trai
         start_rate = np.clip(training.reverted.mean(), 0.01, 0.99)
         with torch.no_grad():
             module.head.bias[1] = float(np.log(start_rate / (1 - start_rate)))
-        optimiser = torch.optim.Adam(module.parameters(), lr=config.learning_rate)
+        optimiser = _Adam(list(module.parameters()), config.learning_rate)
         generator = np.random.default_rng(config.seed)
         best, losses = _weights(module), [_validation_loss(module, validation)]
         best_epoch = 0
@@ -149,17 +151,35 @@ def _deterministic(seed: int) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _epoch(
-    module: HybridGru, optimiser: torch.optim.Optimizer, samples: Samples, config: NetworkConfig, *, order: NDArray[np.int64]
-) -> None:
+def _epoch(module: HybridGru, optimiser: "_Adam", samples: Samples, config: NetworkConfig, *, order: NDArray[np.int64]) -> None:
     module.train()
     for start in range(0, min(len(order), config.batch * config.batches_per_epoch_max), config.batch):
         rows = np.sort(order[start : start + config.batch])
-        optimiser.zero_grad(set_to_none=True)
-        loss = _loss(module, samples, rows)
-        loss.backward()
+        module.zero_grad(set_to_none=True)
+        _loss(module, samples, rows).backward()
         nn.utils.clip_grad_norm_(module.parameters(), _GRADIENT_NORM_MAX)
         optimiser.step()
+
+
+class _Adam:
+    """Adam (Kingma and Ba 2015) with their constants. Ours, because torch.optim draws in torch's compiler: 900 modules, 5 s and 160 MB."""
+
+    def __init__(self, parameters: list[torch.Tensor], rate: float) -> None:
+        self._parameters, self._rate, self._steps = parameters, rate, 0
+        self._means = [torch.zeros_like(p) for p in parameters]
+        self._squares = [torch.zeros_like(p) for p in parameters]
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One update from the gradients."""
+        self._steps += 1
+        root = math.sqrt(1 - _SQUARE_DECAY**self._steps)
+        for parameter, mean, square in zip(self._parameters, self._means, self._squares, strict=True):
+            gradient = parameter.grad
+            assert gradient is not None  # every parameter takes part in both losses
+            mean.lerp_(gradient, 1 - _MEAN_DECAY)
+            square.mul_(_SQUARE_DECAY).addcmul_(gradient, gradient, value=1 - _SQUARE_DECAY)
+            parameter.addcdiv_(mean, (square.sqrt() / root).add_(_EPSILON), value=-self._rate / (1 - _MEAN_DECAY**self._steps))
 
 
 def _validation_loss(module: HybridGru, samples: Samples) -> float:
