@@ -126,7 +126,7 @@ _PAIRS: Columns = (
     Column("probability", _of_forecast("reversion_probability", ".3f"), number=True),
     Column("version", _of_forecast("version", "")),
     Column("P&L USD", lambda row: row["pnl"]["total_usd"], number=True),
-    _field("waits for", "waiting"),
+    _field("why it waits", "waiting"),
 )
 _ORDERS: Columns = (
     Column("decided (UTC)", lambda row: f"{utc(row['decided_ns']):%Y-%m-%d %H:%M:%S}" if row.get("decided_ns") else ""),

@@ -44,6 +44,8 @@ def _reason(answer: httpx.Response) -> str:
         document = orjson.loads(answer.content)
     except orjson.JSONDecodeError:
         return answer.text[:200] or "no reason given"
+    if isinstance(document, list) and len(document) == 1:  # BentoML's form
+        document = document[0]
     if isinstance(document, dict):
         return str(document.get("error") or document.get("detail") or document)
     return str(document)

@@ -53,9 +53,12 @@ def portfolio_url(settings: Settings) -> str:
 
 def forecaster_urls(settings: Settings) -> dict[str, str]:
     """Base URL of each running forecaster by its name, forecaster-<sector>-v<version>. Raises Transient when none runs."""
-    found = {record.name: f"http://{HOST}:{record.port}" for record in _alive(settings.home) if record.name.startswith("forecaster-")}
+    records = _alive(settings.home)
+    found = {record.name: f"http://{HOST}:{record.port}" for record in records if record.name.startswith("forecaster-")}
+    if not found and records:
+        raise Transient(f"the platform under {settings.home} runs no forecaster yet: `tandem train` makes a sector's first model")
     if not found:
-        raise Transient(f"no forecaster runs under {settings.home}; {_START}, or name one with --url")
+        raise Transient(f"no platform runs under {settings.home}; {_START}, or name a forecaster with --url")
     return dict(sorted(found.items()))
 
 

@@ -143,7 +143,11 @@ def test_a_forecast_is_shown_with_the_version_that_made_it(serve: Callable[[Answ
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        ((404, {"error": "pair 'KO-PEP' is not in this model; it holds HD-WMT"}), "it holds HD-WMT"),
+        (
+            (404, [{"error": "pair 'KO-PEP' is not in this model; it holds HD-WMT"}]),
+            ": pair 'KO-PEP' is not in this model; it holds HD-WMT",
+        ),
+        ((404, {"error": "no forecast yet"}), "no forecast yet"),
         ((503, {"error": "rebuilding"}), "answers 503: rebuilding"),
         ((422, {"detail": "pair is missing"}), "answers 422: pair is missing"),
         ((200, b"<html>"), "does not answer in JSON"),
