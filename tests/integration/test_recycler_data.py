@@ -288,6 +288,36 @@ def test_a_client_that_leaves_in_the_middle_does_not_stop_the_replay(data):
         assert server.until(state="ended")["ticks_replayed"] == 36
 
 
+def test_a_slow_client_holds_the_replay_up_and_misses_nothing(tmp_path):
+    """More trades than all buffers on the way hold, to a client that does not read until the replay has come to a stop."""
+    count = 300_000
+    ticks = write(
+        tmp_path / "many.parquet",
+        symbol=["KO"] * count,
+        ts=times(OPEN_NS + np.arange(count) * 1_000_000),
+        price=[50.0] * count,
+        size=[1] * count,
+    )
+    with serving(ticks) as server, Raw(server, packed=True) as raw:
+        raw.auth()
+        raw.send(action="subscribe", trades=["KO"])
+        server.button("start")
+        places = [-1]
+        stands = 20  # answers in a row, each of which let the replay go on if it could
+
+        def has_stopped():
+            places.append(server.status()["ticks_replayed"])
+            return len(places) > stands and len(set(places[-stands:])) == 1
+
+        wait_until(has_stopped, "the replay to stand still")
+        assert 0 < places[-1] < count
+        ids = []
+        while len(ids) < count:
+            ids += [message["i"] for message in raw.recv() if message["T"] == "t"]
+        assert server.until(state="ended")["ticks_sent"] == count
+    assert ids == list(range(1, count + 1))
+
+
 def test_start_on_subscribe_waits_for_the_first_subscription(data):
     with serving(data, hold=False, start_on_subscribe=True) as server:
         assert server.status()["state"] == "held"

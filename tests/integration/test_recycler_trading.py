@@ -294,6 +294,12 @@ def test_an_incomplete_order_is_refused(data, body):
     assert (answer.status_code, answer.json()["code"]) == (422, 40010001)
 
 
+def test_an_unknown_path_is_an_error_in_json(data):
+    with serving(data) as server, pytest.raises(APIError) as caught:
+        server.trading().get("/watchlists")
+    assert (caught.value.status_code, caught.value.message) == (404, "endpoint not found")
+
+
 def test_a_body_that_is_no_json_is_refused(data):
     with serving(data) as server:
         answer = requests.post(f"{server.http}/v2/orders", data=b"{", headers=HEADERS, timeout=LIMIT_S)

@@ -9,13 +9,16 @@ from contextlib import asynccontextmanager
 import structlog
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import Mount, WebSocketRoute
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import WebSocketRoute
 
 from tandem.adapters.calendar import session_grid
 from tandem.adapters.fees_file import load_fees
 from tandem.adapters.market_file import load_market_data
 from tandem.adapters.telemetry import health_app
-from tandem.domain.errors import BadSetting
+from tandem.domain.errors import BadSetting, InvariantBroken
 from tandem.flow.exchange_records import Rules
 from tandem.recycler.access import Keys
 from tandem.recycler.data_api import DataApi
@@ -91,8 +94,9 @@ class Recycler:
                 *DataApi(self.market, history).routes(keys),
                 *TradingApi(self.replayer).routes(keys),
                 *ReplayApi(self.replayer).routes(keys),
-                Mount("/", health_app(lambda: None)),
+                *health_app(lambda: None).routes,
             ],
+            exception_handlers={HTTPException: _no_such_route, InvariantBroken: self._broken},
             lifespan=self._lifespan,
         )
         log.info("data_loaded", file=data.path.name, symbols=len(data.symbols), ticks=len(data.ticks), bar=data.bar, digest=data.digest)
@@ -122,9 +126,23 @@ class Recycler:
     def _player_done(self, player: "asyncio.Task[None]") -> None:
         """The replay ends with the process only: a replay that broke must not look like a quiet market."""
         if not player.cancelled() and (error := player.exception()) is not None:
-            log.error("replay_failed", error=repr(error), exc_info=error)
-            self.failed = True
-            self.stop()
+            self._fail(error)
+
+    async def _broken(self, _: Request, error: Exception) -> Response:
+        """A request found the exchange in a state that cannot be: the process stops, as after a broken replay."""
+        self._fail(error)
+        return JSONResponse({"code": 50010000, "message": str(error)}, status_code=500)
+
+    def _fail(self, error: BaseException) -> None:
+        log.error("recycler_failed", error=repr(error), exc_info=error)
+        self.failed = True
+        self.stop()
+
+
+async def _no_such_route(_: Request, error: Exception) -> Response:
+    """In JSON, which Alpaca's clients expect of every error."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    return JSONResponse({"code": status * 100_000 + 10_000, "message": "endpoint not found"}, status_code=status)
 
 
 def _listener(host: str, port: int) -> socket.socket:

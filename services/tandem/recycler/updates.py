@@ -59,7 +59,9 @@ class Updates:
                 request = await _request(socket)
                 if request.get("action") != "listen":
                     continue
-                streams = [name for name in request.get("data", {}).get("streams", []) if name == TRADE_UPDATES]
+                data = request.get("data")
+                asked = data.get("streams") if isinstance(data, dict) else None
+                streams = [TRADE_UPDATES] if isinstance(asked, list) and TRADE_UPDATES in asked else []
                 queue.put_nowait(orjson.dumps({"stream": "listening", "data": {"streams": streams}}))
                 if streams and queue not in self._listeners:
                     self._listeners.append(queue)

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from recorded_cases import DAY_NS, MINUTE_NS, OPEN_NS, closes, shared_data, times, trades, write
 
+from recorded_cases import DAY_NS, MINUTE_NS, OPEN_NS, closes, shared_data, times, trades, write
 from tandem.adapters.market_file import load_market_data
 from tandem.adapters.skfolio_data import skfolio_dataset
 from tandem.domain.errors import BadRecord, BadSetting
