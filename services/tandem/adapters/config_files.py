@@ -37,10 +37,19 @@ class Sectors:
 
     def active_symbols(self, sector: str) -> tuple[Symbol, ...]:
         """The symbols of a sector that are in use: listed, and in the preset. Empty for a sector that is not active or not known."""
-        if sector not in self.active:
-            return ()
-        listed = self.sectors[SectorId(sector)]
-        return listed if self.preset == ALL else tuple(name for name in listed if name in self.presets[self.preset])
+        return self.preset_symbols(sector) if sector in self.active else ()
+
+    def preset_symbols(self, sector: str) -> tuple[Symbol, ...]:
+        """The symbols of a sector that the preset holds, whether or not the sector is active; none for a sector that is not known."""
+        return tuple(name for name in self.sectors.get(SectorId(sector), ()) if self.in_preset(name))
+
+    def in_preset(self, name: str) -> bool:
+        """True if the preset in use holds a symbol; "all" holds any."""
+        return self.preset == ALL or name in self.presets[self.preset]
+
+    def in_use(self, spec: PairSpec) -> bool:
+        """True if the pair's sector is active and both legs are in use: then a platform declares it at its start."""
+        return spec.sector in self.active and self.in_preset(spec.leg_a) and self.in_preset(spec.leg_b)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

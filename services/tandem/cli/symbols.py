@@ -26,7 +26,7 @@ def status(
     """Show what is configured, in which file, what is in use, and with --data which symbols have data."""
     sectors = load_sectors(config_dir)
     with_data = _symbols_of_file(data) if data else None
-    waiting = universe.unused_legs(config_dir, sectors)
+    left_out = universe.unused_legs(config_dir, sectors)
     if json:
         print_json(
             {
@@ -36,7 +36,7 @@ def status(
                 "active_sectors": sectors.active,
                 "sectors": [asdict(row) for row in _rows(sectors, with_data)],
                 "pairs": [pair.spec.pair for pair in load_declared(config_dir)],
-                "waiting": waiting,
+                "left_out": left_out,
                 "data_only": sorted(set(with_data) - _listed(sectors)) if with_data is not None else None,
             }
         )
@@ -54,7 +54,7 @@ def status(
     print_table(columns, [row.cells() for row in _rows(sectors, with_data)])
     if with_data is not None and (rest := sorted(set(with_data) - _listed(sectors))):
         remark(f"in {data}, but in no sector: {', '.join(rest)}")
-    for sentence in waiting:
+    for sentence in left_out:
         remark(f"warning: {sentence}")
 
 

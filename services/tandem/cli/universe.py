@@ -101,16 +101,15 @@ def needed_by(config_dir: Path, name: str) -> tuple[Need, ...]:
 
 
 def unused_legs(config_dir: Path, sectors: Sectors) -> tuple[str, ...]:
-    """A sentence for each declared pair that cannot trade with the symbols in use."""
+    """A sentence for each pair of config/pairs that a platform leaves out at its start: Sectors.in_use, with the reason."""
     remarks = []
     for pair in load_declared(config_dir):
         spec = pair.spec
         if spec.sector not in sectors.active:
-            remarks.append(f"{spec.pair} waits: its sector {spec.sector} is not active")
+            remarks.append(f"{spec.pair} is left out: its sector {spec.sector} is not active")
             continue
-        in_use = {name for sector in sectors.active for name in sectors.active_symbols(sector)}
-        if missing := [leg for leg in (spec.leg_a, spec.leg_b) if leg not in in_use]:
-            remarks.append(f"{spec.pair} waits: {' and '.join(missing)} not among the symbols in use (preset {sectors.preset})")
+        if missing := [leg for leg in (spec.leg_a, spec.leg_b) if not sectors.in_preset(leg)]:
+            remarks.append(f"{spec.pair} is left out: the preset {sectors.preset} lacks {' and '.join(missing)}")
     return tuple(remarks)
 
 

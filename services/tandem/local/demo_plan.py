@@ -102,7 +102,8 @@ def sectors_of(data: MarketData, sectors: Sectors, declared: Sequence[PairSpec],
     A pair asked for by name whose symbols lie in no common sector makes up a sector of its own kind, `other`.
     """
     present = set(data.symbols)
-    specs = {spec.pair: spec for spec in declared if {spec.leg_a, spec.leg_b} <= present}
+    in_use = {name for name in present if sectors.in_preset(name)}
+    specs = {spec.pair: spec for spec in declared if {spec.leg_a, spec.leg_b} <= in_use}
     for text in extra_pairs:
         spec = _asked_for(text, sectors, present)
         specs[spec.pair] = spec
@@ -110,7 +111,7 @@ def sectors_of(data: MarketData, sectors: Sectors, declared: Sequence[PairSpec],
     for sector in (*sectors.sectors, OTHER_SECTOR):
         own = tuple(spec for spec in specs.values() if spec.sector == sector)
         legs = {leg for spec in own for leg in (spec.leg_a, spec.leg_b)}
-        symbols = tuple(sorted(legs | (present & set(sectors.sectors.get(sector, ())))))
+        symbols = tuple(sorted(legs | (in_use & set(sectors.sectors.get(sector, ())))))
         if len(symbols) > 1:
             plans.append(SectorPlan(sector=sector, symbols=symbols, declared=own))
     if not plans:

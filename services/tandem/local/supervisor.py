@@ -123,18 +123,21 @@ class Supervisor:
         """Publish the pairs of config/pairs that the control topic does not hold as they are now.
 
         present: the symbols of a recording. A pair that it cannot serve is not declared, or withdrawn: the recycler invents nothing, and
-        the ingestor would wait for it for ever.
+        the ingestor would wait for it for ever. The same for a pair of config/pairs that sectors.yaml leaves out of use.
         """
         table, _ = self._control_topic()
-        wanted = [spec for spec in self._pairs if _served(spec, present)]
+        idle = {spec.pair for spec in self._pairs if not self._sectors.in_use(spec)}
+        wanted = [spec for spec in self._pairs if _served(spec, present) and spec.pair not in idle]
         changed = [change.spec for change in plan(table.pairs, wanted) if change.verb is not Verb.UNCHANGED]
         self._publish(*changed)
-        withdrawn = [spec for spec in table.pairs.values() if not _served(spec, present)]
+        withdrawn = [spec for spec in table.pairs.values() if not _served(spec, present) or spec.pair in idle]
         self._withdraw(withdrawn)
         if changed:
             self._say(f"declared {', '.join(spec.pair for spec in changed)}")
         if unserved := sorted({spec.pair for spec in (*self._pairs, *withdrawn) if not _served(spec, present)}):
             self._say(f"not declared, since the data does not hold both legs: {', '.join(unserved)}")
+        if idle:
+            self._say(f"not declared, since not in use (`tandem symbols status` tells why): {', '.join(sorted(idle))}")
 
     def _withdraw(self, specs: Sequence[PairSpec]) -> None:
         if not specs:

@@ -46,7 +46,7 @@ def train(
     bundle = fit_sector(
         market,
         name,
-        symbols=sectors.sectors.get(name, ()),
+        symbols=sectors.preset_symbols(name),
         declared=_declared(settings.config_dir, name, pair),
         bar=bar,
         from_ns=_midnight_ns(train_from) if train_from else int(event_ns[0]),

@@ -60,6 +60,17 @@ def test_a_preset_narrows_the_symbols_in_use() -> None:
     assert (sectors.active_symbols("a"), sectors.active_symbols("b"), sectors.active_symbols("c")) == (("Y",), (), ())
 
 
+def test_a_pair_is_in_use_when_its_sector_is_active_and_the_preset_holds_its_legs() -> None:
+    """What a platform declares at its start."""
+    (spec,) = (pair.spec for pair in read_manifests([("f", PAIR)]))
+    text = "sectors: {consumer: [KO, PEP, PG], energy: [XOM]}\npresets: {one: [KO], both: [KO, PEP]}\n"
+    in_use = [
+        parse_sectors("f", f"{text}active: [{active}]\nactive_symbols: {preset}\n").in_use(spec)
+        for active, preset in (("consumer", "all"), ("consumer", "both"), ("consumer", "one"), ("energy", "all"))
+    ]
+    assert in_use == [True, True, False, False]
+
+
 def test_without_a_preset_all_symbols_of_active_sectors_are_in_use() -> None:
     """`active_symbols` may be left out."""
     assert parse_sectors("f", "sectors: {a: [X, Y]}\nactive: [a]\n").active_symbols("a") == ("X", "Y")

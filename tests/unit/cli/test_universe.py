@@ -103,17 +103,17 @@ def test_presets_switch_the_symbols_in_use(config: Path) -> None:
 
 
 def test_a_preset_that_leaves_a_declared_pair_without_its_legs_warns(config: Path) -> None:
-    """The pair waits, and the reader is told which and why."""
-    assert "warning: CVX-XOM waits: CVX and XOM not among the symbols in use" in tandem("symbols", "testing").stderr
+    """The reader is told which, and why."""
+    assert "warning: CVX-XOM is left out: the preset testing lacks CVX and XOM" in tandem("symbols", "testing").stderr
 
 
 def test_exactly_the_named_sectors_become_active(config: Path) -> None:
-    """Those that stay keep their place; pairs of the others wait."""
+    """Those that stay keep their place; pairs of the others are left out."""
     before = comments(config)
     result = tandem("sectors", "set-active", "index", "energy")
     assert load_sectors(config).active == ("energy", "index")
     assert comments(config) == before
-    assert "warning: KO-PEP waits: its sector consumer is not active" in result.stderr
+    assert "warning: KO-PEP is left out: its sector consumer is not active" in result.stderr
 
 
 def test_status_tells_what_has_data(config: Path, tmp_path: Path) -> None:
