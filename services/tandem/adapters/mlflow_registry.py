@@ -58,7 +58,6 @@ def log_and_register(tracking_uri: str, bundle: Bundle, card: str) -> ModelRef:
             return ModelRef(name=name, version=known, digest=digest)
         experiment = _experiment(client, f"pairs_trading/{bundle.sector}")
         version = _log(client, experiment, bundle, card)
-        client.set_model_version_tag(name, version, DIGEST_TAG, digest)
         client.update_model_version(name, version, description=card)
     return ModelRef(name=name, version=version, digest=digest)
 

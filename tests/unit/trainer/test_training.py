@@ -11,6 +11,7 @@ from tandem.adapters.onnx_network import OnnxNetwork
 from tandem.domain.ids import PairId, SectorId
 from tandem.flow.forecast import initial_forecasts, step
 from tandem.quant.bundle import Bundle, decode, encode
+from tandem.quant.history import fold, samples_of
 from tandem.quant.panel import Panel
 from tandem.trainer.card import model_card
 from tandem.trainer.main import NoPairs, SectorTask, SpanTooShort, train_sector
@@ -69,6 +70,19 @@ def test_the_hold_out_influences_nothing_but_the_scores() -> None:
     assert scored_part(first) == scored_part(second)
     assert first.metrics["holdout_qlike_hybrid"] != second.metrics["holdout_qlike_hybrid"]
     assert first.holdout_from_ns == int(panel.close_ns[border])
+
+
+def test_features_are_scaled_by_the_training_part_alone() -> None:
+    """Trap of scaling on everything: mean and spread of the rows before the validation part, not of the rows in it."""
+    options = without_refit()
+    bundle = train_sector(task(*DECLARED), market(BARS), options)
+    span = market(BARS).before(int(BARS * (1 - options.holdout_share)))
+    samples = samples_of(fold(span, bundle.pairs), sequence=10, horizon_bars=bundle.horizon_bars, cost_bps=bundle.cost_bps)
+    border_ns = int(span.close_ns[int(len(span.close_ns) * (1 - options.validation_share))])
+    training = samples.take(from_ns=0, to_ns=border_ns)
+    rows = training.rows[training.last_row]
+    assert bundle.feature_mean == pytest.approx(rows.mean(axis=0), abs=1e-12)
+    assert bundle.feature_mean != pytest.approx(samples.rows[samples.last_row].mean(axis=0), abs=1e-6)
 
 
 def test_the_refit_uses_the_whole_span_and_keeps_the_honest_scores() -> None:
