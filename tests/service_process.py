@@ -58,7 +58,7 @@ def wait_until(condition: Callable[[], object], what: str, service: Service | No
         if dead or time.monotonic() > deadline_s:
             log = service.log.read_text() if service else ""
             pytest.fail(f"{'the process ended before' if dead else 'waited in vain for'} {what}\n{log[-4000:]}", pytrace=False)
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 def command(name: str) -> list[str]:

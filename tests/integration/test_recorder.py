@@ -2,18 +2,19 @@
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import orjson
 import psycopg2
 import pytest
 
-from service_process import Service, free_port, running, wait_until
+from service_process import free_port, running, wait_until
 from tandem.adapters import topics
 from tandem.adapters.bar_store import read_bar_sets
 from tandem.adapters.calendar import session_grid
@@ -76,9 +77,44 @@ def writer(kafka_servers: str) -> Iterator[KafkaWriter]:
     made.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def environ(kafka_servers: str, postgres_url: str, writer: KafkaWriter) -> dict[str, str]:
     return {"TANDEM_KAFKA_BOOTSTRAP_SERVERS": kafka_servers, "TANDEM_POSTGRES_URL": postgres_url, "TANDEM_BAR": "1min"}
+
+
+class Recorder:
+    """The one recorder of this module, which tests may kill and start again."""
+
+    def __init__(self, environ: dict[str, str], folder: Path) -> None:
+        self._environ, self._folder = environ, folder
+        self._life = ExitStack()
+        self.start()
+
+    def start(self) -> None:
+        """Another life."""
+        self.service = self._life.enter_context(running("recorder", free_port(), self._environ, self._folder))
+
+    def kill(self) -> None:
+        """As by kill -9."""
+        self._life.close()
+
+    def wait_until(self, condition: Callable[[], object], what: str) -> None:
+        """Poll, as long as the recorder lives."""
+        wait_until(condition, what, self.service)
+
+    def wait_caught_up(self, topic: str = topics.ticks(STAPLES)) -> None:
+        """Until all that the topic holds now has had its effect in Postgres."""
+        servers, url = self._environ["TANDEM_KAFKA_BOOTSTRAP_SERVERS"], self._environ["TANDEM_POSTGRES_URL"]
+        with closing(KafkaReader(servers, [topic], client_id="test")) as reader:
+            end = reader.end_offsets()[topic, 0]
+        self.wait_until(lambda: position(url, topic) == end, f"{topic} to be saved up to {end}")
+
+
+@pytest.fixture(scope="module")
+def recorder(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorder]:
+    made = Recorder(environ, tmp_path_factory.mktemp("recorder"))
+    yield made
+    made.kill()
 
 
 def ask(url: str, query: str) -> list[tuple[object, ...]]:
@@ -95,15 +131,6 @@ def position(url: str, topic: str) -> int:
     return int(rows[0][0]) if rows else 0
 
 
-def end(servers: str, topic: str) -> int:
-    with closing(KafkaReader(servers, [topic], client_id="test")) as reader:
-        return reader.end_offsets()[topic, 0]
-
-
-def caught_up(environ: dict[str, str], topic: str = topics.ticks(STAPLES)) -> bool:
-    return position(environ["TANDEM_POSTGRES_URL"], topic) == end(environ["TANDEM_KAFKA_BOOTSTRAP_SERVERS"], topic)
-
-
 def moved_past(environ: dict[str, str], offset: int) -> bool:
     return position(environ["TANDEM_POSTGRES_URL"], topics.ticks(STAPLES)) > offset
 
@@ -112,41 +139,32 @@ def stored(environ: dict[str, str], replay_id: str) -> tuple[BarSet, ...]:
     return read_bar_sets(environ["TANDEM_POSTGRES_URL"], SYMBOLS, "1min", "recycled", 0, 2**62, GRID, replay_id)
 
 
-def wait_caught_up(environ: dict[str, str], service: Service, topic: str = topics.ticks(STAPLES)) -> None:
-    wait_until(lambda: caught_up(environ, topic), f"the recorder to have saved all of {topic}", service)
-
-
-def test_the_bars_of_a_day_are_those_of_the_batch(environ, writer, tmp_path):
+def test_the_bars_of_a_day_are_those_of_the_batch(environ, writer, recorder):
     frame = day("plain")
     publish_day(writer, frame)
-    with running("recorder", free_port(), environ, tmp_path) as service:
-        wait_caught_up(environ, service)
-        assert service.why_not_ready() is None
-        assert 'tandem_recorder_lag_records{topic="tandem.ticks.staples"}' in service.metrics()
-        assert service.stop() == 0
+    recorder.wait_caught_up()
+    assert recorder.service.why_not_ready() is None
+    assert 'tandem_recorder_lag_records{topic="tandem.ticks.staples"}' in recorder.service.metrics()
     assert stored(environ, "plain") == bars_of(GRID, frame)
     closed_at = ask(environ["TANDEM_POSTGRES_URL"], "SELECT DISTINCT closed_at FROM bars ORDER BY closed_at LIMIT 1")[0][0]
     assert closed_at == datetime(2025, 7, 3, 13, 31, tzinfo=UTC)
 
 
-def test_killed_again_and_again_it_loses_nothing_and_adds_nothing_twice(environ, writer, tmp_path):
+def test_killed_again_and_again_it_loses_nothing_and_adds_nothing_twice(environ, writer, recorder):
     """kill -9 while it reads: the sum of its lives is one undisturbed life."""
-    frame = day("killed", 60_000)
-    before = position(environ["TANDEM_POSTGRES_URL"], topics.ticks(STAPLES))
+    frame, topic = day("killed", 60_000), topics.ticks(STAPLES)
+    before = position(environ["TANDEM_POSTGRES_URL"], topic)
     publish_day(writer, frame, frame_ticks=20, end=False)
-    for life in (1, 2, 3):
-        with running("recorder", free_port(), environ, tmp_path) as service:
-            wait_until(partial(moved_past, environ, before), "an effect", service)
-            if life < 3:
-                service.process.kill()
-                service.process.wait()
-                before = position(environ["TANDEM_POSTGRES_URL"], topics.ticks(STAPLES))
-                writer.publish(topics.ticks(STAPLES), encode_heartbeat(heartbeat(frame, CLOSE_NS - 3 + life)))
-                writer.flush()
-                continue
-            writer.publish(topics.ticks(STAPLES), encode_heartbeat(heartbeat(frame, CLOSE_NS + MINUTE_NS, end_of_stream=True)))
-            writer.flush()
-            wait_caught_up(environ, service)
+    for life in (1, 2):
+        recorder.wait_until(partial(moved_past, environ, before), "an effect")
+        recorder.kill()
+        before = position(environ["TANDEM_POSTGRES_URL"], topic)
+        writer.publish(topic, encode_heartbeat(heartbeat(frame, CLOSE_NS - 3 + life)))
+        writer.flush()
+        recorder.start()
+    writer.publish(topic, encode_heartbeat(heartbeat(frame, CLOSE_NS + MINUTE_NS, end_of_stream=True)))
+    writer.flush()
+    recorder.wait_caught_up()
     assert stored(environ, "killed") == bars_of(GRID, frame)
 
 
@@ -183,32 +201,30 @@ def batch(bar_close_ns: int, *forecasts: Forecast, end_of_stream: bool = False) 
     )
 
 
-def test_forecasts_are_scored_across_a_restart_and_repeats_add_nothing(environ, writer, tmp_path):
+def test_forecasts_are_scored_across_a_restart_and_repeats_add_nothing(environ, writer, recorder):
     def publish(*batches: ForecastBatch) -> None:
         for each in batches:
             writer.publish(topics.FORECASTS, encode_forecasts(each), key=STAPLES.encode())
         writer.flush()
 
     publish(batch(MINUTE_NS, forecast(0, 60.0)), batch(2 * MINUTE_NS, forecast(1, 61.0)), batch(3 * MINUTE_NS))
-    with running("recorder", free_port(), environ, tmp_path) as service:
-        wait_caught_up(environ, service, topics.FORECASTS)
-        service.process.kill()
+    recorder.wait_caught_up(topics.FORECASTS)
+    recorder.kill()
     writer.publish(topics.FORECASTS, b"not a forecast")
     publish(
         batch(2 * MINUTE_NS, forecast(1, 61.0)),
         batch(4 * MINUTE_NS, forecast(2, 62.0)),
         batch(5 * MINUTE_NS, end_of_stream=True),
     )
-    with running("recorder", free_port(), environ, tmp_path) as service:
-        wait_caught_up(environ, service, topics.FORECASTS)
-        assert service.stop() == 0
+    recorder.start()
+    recorder.wait_caught_up(topics.FORECASTS)
     rows = ask(environ["TANDEM_POSTGRES_URL"], "SELECT bar_close_ns, next_close_ns, realised FROM forecast_scores ORDER BY bar_close_ns")
     expected = [(math.log(price) - 0.8 * math.log(150.0) - 0.1) ** 2 for price in (61.0, 62.0)]
     assert [row[:2] for row in rows] == [(MINUTE_NS, 2 * MINUTE_NS), (2 * MINUTE_NS, 4 * MINUTE_NS), (4 * MINUTE_NS, None)]
     assert [row[2] for row in rows[:2]] == pytest.approx(expected, rel=1e-12)
 
 
-def test_late_ticks_and_unreadable_records_are_parked(environ, writer, kafka_servers, tmp_path):
+def test_late_ticks_and_unreadable_records_are_parked(environ, writer, kafka_servers, recorder):
     frame, topic = day("late"), topics.ticks(STAPLES)
     inside = int(np.searchsorted(frame.ticks["event_ns"], OPEN_NS + MINUTE_NS // 2))
     writer.publish(topic, encode_frame(replace(frame, ticks=frame.ticks[inside : inside + 3])))
@@ -218,9 +234,8 @@ def test_late_ticks_and_unreadable_records_are_parked(environ, writer, kafka_ser
     writer.publish(topic, encode_frame(replace(frame, ticks=late)))
     writer.publish(topic, encode_heartbeat(heartbeat(frame, CLOSE_NS, end_of_stream=True)))
     writer.flush()
-    with running("recorder", free_port(), environ, tmp_path) as service:
-        wait_caught_up(environ, service)
-        assert 'tandem_recorder_late_ticks_total{sector="staples"} 2.0' in service.metrics()
+    recorder.wait_caught_up()
+    assert 'tandem_recorder_late_ticks_total{sector="staples"} 2.0' in recorder.service.metrics()
     assert [s.close_ns for s in stored(environ, "late")] == [OPEN_NS + MINUTE_NS]
     with closing(KafkaReader(kafka_servers, [topics.DEADLETTER], client_id="test")) as reader:
         reasons: list[str] = []
@@ -230,28 +245,25 @@ def test_late_ticks_and_unreadable_records_are_parked(environ, writer, kafka_ser
     assert {"tick_late", "frame_unknown"} <= set(reasons)
 
 
-def test_a_new_sector_is_read_from_its_first_record(environ, writer, kafka_servers, tmp_path):
+def test_a_new_sector_is_read_from_its_first_record(environ, writer, kafka_servers, recorder):
     frame = replace(day("new-sector"), sector=SectorId("drinks"))
     create_topics(kafka_servers, ["drinks"])
-    with running("recorder", free_port(), environ, tmp_path) as service:
-        wait_until(lambda: service.why_not_ready() is None, "readiness", service)
-        publish_day(writer, frame)
-        publish_control(writer, replace(KO_PEP, pair=pair_id("PEP", "KO"), leg_a=SYMBOLS[1], leg_b=SYMBOLS[0], sector=SectorId("drinks")))
-        wait_caught_up(environ, service, topics.ticks("drinks"))
+    publish_day(writer, frame)
+    publish_control(writer, replace(KO_PEP, pair=pair_id("PEP", "KO"), leg_a=SYMBOLS[1], leg_b=SYMBOLS[0], sector=SectorId("drinks")))
+    recorder.wait_caught_up(topics.ticks("drinks"))
     assert stored(environ, "new-sector") == bars_of(GRID, frame)
 
 
-def test_the_end_of_a_stream_is_saved_at_once(environ, writer, tmp_path):
-    """Not after the second that smaller batches may wait: measured from the last record's publication."""
+def test_the_end_of_a_stream_is_saved_at_once_and_the_process_ends_cleanly(environ, writer, recorder):
+    """Not after the second that smaller batches may wait."""
+    recorder.wait_caught_up()
     frame = day("ended", 2_000)
-    with running("recorder", free_port(), environ, tmp_path) as service:
-        wait_until(lambda: service.why_not_ready() is None and caught_up(environ), "readiness", service)
-        publish_day(writer, frame)
-        started_s = time.monotonic()
-        wait_caught_up(environ, service)
-        elapsed_s = time.monotonic() - started_s
-    assert elapsed_s < 5  # generous for a busy machine; it is well below one second on an idle one
+    publish_day(writer, frame)
+    started_s = time.monotonic()
+    recorder.wait_caught_up()
+    assert time.monotonic() - started_s < 5  # generous for a busy machine; it is well below one second on an idle one
     assert stored(environ, "ended") == bars_of(GRID, frame)
+    assert recorder.service.stop() == 0
 
 
 def test_a_postgres_that_is_away_ends_the_process_with_code_1_and_its_place(environ, tmp_path):

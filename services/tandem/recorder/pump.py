@@ -86,6 +86,7 @@ class Pump:
     def run(self) -> None:
         """The loop. Raises Transient when Kafka or Postgres stay away."""
         self._follow()
+        self._show_lag()
         self._trouble = None
         looked_s = time.monotonic()
         try:
