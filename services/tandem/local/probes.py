@@ -26,7 +26,7 @@ def http_ready(url: str) -> str | None:
         response = connection.getresponse()
         body = response.read(2_000).decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:
-        return f"{url}: {error.strerror or error!r}" if isinstance(error, OSError) else f"{url}: {error!r}"
+        return f"{url}: {error.strerror or repr(error)}" if isinstance(error, OSError) else f"{url}: {error!r}"
     finally:
         connection.close()
     return None if response.status == http.client.OK else f"{url}: {response.status} {body.strip()}"
