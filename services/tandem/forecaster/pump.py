@@ -31,8 +31,8 @@ FAILURES: list[str] = []  # why this process ends; read by forecaster/main.py fo
 class Pump:
     """Runs the sector's step over the log until stopped. `state` is replaced as a whole, so that other threads may read it."""
 
-    def __init__(self, *, servers: str, model: SectorModel, past_bars: Callable[[int], Sequence[BarSet]]) -> None:
-        """`past_bars(until_ns)` gives the bars between the end of training and the first tick that Kafka still holds."""
+    def __init__(self, *, servers: str, model: SectorModel, past_bars: Callable[[int, str], Sequence[BarSet]]) -> None:
+        """`past_bars(until_ns, replay_id)`: the bars between the end of training and the first tick that Kafka still holds."""
         self.model = model
         self.state: SectorState = initial_sector(model)
         self._sector, self._version = model.bundle.sector, model.ref.version
@@ -121,7 +121,7 @@ class Pump:
             return
         if record.offset > 0 and self.state.replay_id is None and isinstance(event, TickFrame):
             # Kafka's retention has dropped what came before: the recorder's bars stand in for it.
-            self.state = initial_sector(self.model, self._past_bars(int(event.ticks["event_ns"][0])))
+            self.state = initial_sector(self.model, self._past_bars(int(event.ticks["event_ns"][0]), event.replay_id))
         self.state, batches = step(self.model, self.state, event)
         if not publish:
             return

@@ -42,12 +42,12 @@ def build_pump(settings: settings_module.Settings) -> Pump:
     grid = service_grid(bundle.bar, time.time_ns())
     model = SectorModel(bundle=bundle, ref=ref, network=OnnxNetwork(bundle.onnx), grid=grid)
 
-    def past_bars(until_ns: int) -> tuple[BarSet, ...]:
+    def past_bars(until_ns: int, replay_id: str) -> tuple[BarSet, ...]:
         url = settings.postgres_url.get_secret_value()
         if not url:
             return ()
         symbols = {leg for pair in bundle.pairs for leg in (pair.leg_a, pair.leg_b)}
-        return read_bar_sets(url, symbols, bundle.bar, settings.source, bundle.trained_to_ns, until_ns, grid)
+        return read_bar_sets(url, symbols, bundle.bar, settings.source, bundle.trained_to_ns, until_ns, grid, replay_id)
 
     return Pump(servers=settings.kafka_bootstrap_servers, model=model, past_bars=past_bars)
 

@@ -6,6 +6,7 @@ Every part is the one that `tandem up` runs; nothing here takes part in the flow
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -86,7 +87,7 @@ class Demo:
     def run(self) -> reporting.Report:
         """The report, after everything is stopped. Raises TandemError with one clear reason."""
         started_s = time.monotonic()
-        path = self.options.data or skfolio_dataset(self.options.home.parent / "data")
+        path = self.options.data or skfolio_dataset(self.options.home.parent / "data" / "us_stocks_20_daily.parquet")
         data = load_market_data(path)
         bar = self.options.bar or bar_of(data)
         spans = self._spans(data, bar)
@@ -94,7 +95,15 @@ class Demo:
         self.say(f"{path.name}: {len(data.ticks):,} ticks of {len(data.symbols)} symbols; sectors {', '.join(p.sector for p in plans)}")
         del data  # the services read it for themselves
         _empty(self.options.home)
-        job = TrainingJob(path=path, spans=spans, bar=bar, plans=plans, config_dir=self.settings.config_dir, seed=self.options.seed)
+        job = TrainingJob(
+            path=path,
+            spans=spans,
+            bar=bar,
+            plans=plans,
+            config_dir=self.settings.config_dir,
+            seed=self.options.seed,
+            log=self.options.home / "logs" / "training.log",
+        )
         with (
             Platform(self.options.home, self.settings, self.options.port_base, report=self.say) as platform,
             TrainingWorker(job) as worker,
@@ -193,7 +202,7 @@ class Demo:
     def _drain(self, platform: Platform, sectors: Sequence[str]) -> None:
         """Wait until the portfolio has made its last comparison and the recorder has written everything."""
         deadline_s = time.monotonic() + _DRAIN_S
-        with connect(platform.endpoints.postgres) as connection:
+        with closing(connect(platform.endpoints.postgres)) as connection:
             book = reporting.Book(connection)
             while True:
                 platform.check()
@@ -215,7 +224,7 @@ class Demo:
         with httpx.Client(timeout=10, headers=_KEYS) as http:
             replay = _ok(http.get(f"http://127.0.0.1:{platform.ports.recycler}/tandem/v1/replay"))
         broker = AlpacaBroker(key_id="recycled", secret_key="recycled", url=f"http://127.0.0.1:{platform.ports.recycler}")  # noqa: S106 no secret
-        with connect(endpoints.postgres) as connection:
+        with closing(connect(endpoints.postgres)) as connection:
             book = reporting.Book(connection)
             spread = book.spread_cost(tick_prices(endpoints.kafka, sectors, book.fill_keys()))
             fees, equity = reporting.fees_usd(book), reporting.equity_usd(book, counts.last_price)
