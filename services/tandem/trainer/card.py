@@ -44,8 +44,8 @@ def verdict(bundle: Bundle) -> str:
     statistic, p_value = bundle.metrics["holdout_dm_statistic"], bundle.metrics["holdout_dm_p_value"]
     if p_value >= 0.05:
         return "On this hold-out the hybrid and plain GARCH cannot be told apart (5 % level)."
-    better, worse = ("hybrid", "plain GARCH") if statistic < 0 else ("plain GARCH", "hybrid")
-    return f"On this hold-out the {better} forecasts the variance better than the {worse} (5 % level)."
+    better, worse = ("the hybrid", "plain GARCH") if statistic < 0 else ("plain GARCH", "the hybrid")
+    return f"On this hold-out {better} forecasts the variance better than {worse} (5 % level)."
 
 
 def _pairs(bundle: Bundle) -> list[str]:
