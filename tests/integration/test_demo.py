@@ -1,0 +1,109 @@
+"""The demo as a user runs it: the whole platform, twice over the same data, and once interrupted."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+_ARGS = ("--sector", "consumer", "--sector", "financial", "--train-from", "2013-01-01", "--from", "2017-01-01", "--to", "2017-10-01")
+_RUN_S = 420  # about 60 s on an idle machine of two cores
+
+
+def _free_port_base() -> int:
+    """The first of some ports that nobody listens on; tests may run beside a platform of the user's."""
+    for base in range(41_000, 60_000, 100):
+        taken = 0
+        for offset in (*range(5), *range(10, 14), 20, 21):
+            with socket.socket() as probe:
+                taken += probe.connect_ex(("127.0.0.1", base + offset)) == 0
+        if not taken:
+            return base
+    pytest.fail("no free ports between 41000 and 60000")
+
+
+def _start(folder: Path, *more: str) -> "subprocess.Popen[bytes]":
+    # Beside, not in, the temporary folder of pytest: an unprivileged server may have to reach it.
+    argv = [
+        sys.executable,
+        "-m",
+        "tandem.cli.main",
+        "demo",
+        *_ARGS,
+        "--home",
+        str(folder / "home"),
+        "--port-base",
+        str(_free_port_base()),
+        *more,
+    ]
+    log = (folder / "log").open("wb")
+    with log:
+        return subprocess.Popen(argv, stdout=log, stderr=log, env=os.environ | {"COLUMNS": "200"})
+
+
+def _report(folder: Path) -> dict[str, Any]:
+    folder.mkdir()
+    process = _start(folder, "--report", str(folder / "report.json"))
+    assert process.wait(_RUN_S) == 0, (folder / "log").read_text()[-4000:]
+    return json.loads((folder / "report.json").read_bytes())
+
+
+def _descendants(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two runs over the same data with the same seed, each from nothing."""
+    folder = tmp_path_factory.mktemp("demo")
+    return _report(folder / "one"), _report(folder / "two")
+
+
+def test_two_runs_over_the_same_data_decide_the_same(reports: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    """Orders, times, quantities and prices: one digest over all of them; and there are orders to compare."""
+    one, two = reports
+    assert one["orders"] > 0
+    assert one["decisions_digest"] == two["decisions_digest"]
+    assert [model["digest"] for model in one["models"].values()] == [model["digest"] for model in two["models"].values()]
+    assert (one["pnl_usd"], one["fills"], one["data"]) == (two["pnl_usd"], two["fills"], two["data"])
+
+
+def test_nothing_is_lost_or_doubled_on_the_way(reports: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    """Every tick that was replayed is in Kafka once, every bar in Postgres, every forecast scored but the last of each pair."""
+    report, _ = reports
+    symbols, days = 6, 188  # BAC JPM, HD WMT, KO PEP; sessions from 3 January to 29 September 2017
+    assert report["ticks_replayed"] == report["ticks_in_kafka"] == report["bars"] == symbols * days
+    assert (report["ticks_doubled"], report["parked_records"]) == (0, 0)
+    assert report["forecasts"] == 3 * days
+
+
+def test_the_ledger_equals_the_broker(reports: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    """Position by position and to the cent, after every order became two filled legs."""
+    report, _ = reports
+    assert report["ledger_equals_broker"] is True
+    assert report["differences"] == []
+    assert report["orders"] == report["fills"] == 2 * report["intents"]
+
+
+def test_an_interrupt_stops_every_child(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Ctrl-C while the servers start: exit code 130, and no process is left."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    process = _start(folder)
+    deadline = time.monotonic() + 60
+    while "kafka is ready" not in (folder / "log").read_text():
+        assert process.poll() is None, (folder / "log").read_text()
+        assert time.monotonic() < deadline, (folder / "log").read_text()
+    children = _descendants(process)
+    assert len(children) >= 4
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130, (folder / "log").read_text()
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert alive == []
+    assert "Traceback" not in (folder / "log").read_text()
