@@ -4,7 +4,7 @@ One connection, one thread, one book; an advisory lock keeps a second writer of 
 postgres_views.py. Implements ports.Ledger.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from decimal import Decimal
@@ -74,7 +74,7 @@ class PortfolioStore:
     """The newest book of one account."""
 
     def __init__(self, url: str, account: str) -> None:
-        """account: the broker's account id. `open_book` comes before everything else. Raises Transient."""
+        """account: the broker's account id. Opening or beginning a book comes before everything else. Raises Transient."""
         self.book = ""
         self._account = account
         self._connection = connect(url, application="tandem-portfolio")
@@ -90,23 +90,16 @@ class PortfolioStore:
             cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (f"tandem-portfolio-{self._account}",))
             return bool(_one(cursor)[0])
 
-    def open_book(self, source: str, capital_usd: Decimal) -> bool:
-        """Go on with the account's newest book, or make its first one; True if it was made.
-
-        Raises Permanent if that book belongs to another source or began with another capital.
-        """
+    def open_newest_book(self) -> tuple[str, Decimal] | None:
+        """Go on with the account's newest book: its source and the capital that it began with. None if there is no book."""
+        query = "SELECT book, source, capital_usd FROM books WHERE account = %s ORDER BY generation DESC LIMIT 1"
         with self._transaction() as cursor:
-            cursor.execute(
-                "SELECT book, source, capital_usd FROM books WHERE account = %s ORDER BY generation DESC LIMIT 1", (self._account,)
-            )
+            cursor.execute(query, (self._account,))
             row = cursor.fetchone()
         if row is None:
-            self.begin_book(source, capital_usd)
-            return True
-        self.book, *found = row
-        if tuple(found) != (source, capital_usd):
-            raise Permanent(f"book {self.book} began as {found[0]} with {found[1]} USD, now it would be {source} with {capital_usd} USD")
-        return False
+            return None
+        self.book = row[0]
+        return row[1], row[2]
 
     def begin_book(self, source: str, capital_usd: Decimal) -> None:
         """Make the account's next book, and go on with it."""
@@ -156,6 +149,9 @@ class PortfolioStore:
             execute_values(cursor, query, [(self.book, *row) for row in rows])
 
     def _write_decisions(self, cursor: Cursor, changes: Changes) -> None:
+        new = {order.client_order_id for order in changes.new_orders}
+        # First the ends of old orders, so that a leg's next order does not meet its last one still alive.
+        self._update_orders(cursor, {key: state for key, state in changes.orders.items() if key not in new})
         self._insert(
             cursor,
             "intents",
@@ -177,11 +173,14 @@ class PortfolioStore:
                 for o in changes.new_orders
             ],
         )
+        self._update_orders(cursor, {key: state for key, state in changes.orders.items() if key in new})
+
+    def _update_orders(self, cursor: Cursor, orders: Mapping[str, OrderState]) -> None:
         execute_batch(
             cursor,
             "UPDATE orders SET status = %s, filled_qty = %s, reported_qty = %s, broker_order_id = %s, reason = %s "
             "WHERE book = %s AND client_order_id = %s",
-            [(o.status, o.filled, o.reported, o.broker_order_id, o.reason, self.book, key) for key, o in changes.orders.items()],
+            [(o.status, o.filled, o.reported, o.broker_order_id, o.reason, self.book, key) for key, o in orders.items()],
         )
 
     def _write_books(self, cursor: Cursor, changes: Changes) -> None:

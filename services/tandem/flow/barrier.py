@@ -61,12 +61,12 @@ class Barrier:
     ended: frozenset[_Key] = frozenset()
     waiting: tuple[Arrived, ...] = ()  # in order of arrival
     broker_ns: int = _EVER
-    decided_ns: int = _EVER  # of bars in lockstep
+    decided_ns: int = _EVER  # in lockstep: every bar that closes up to here is decided
     end_decided: bool = False
 
     def safe_offset(self, next_offset: int) -> int:
         """The offset up to which the log has taken effect, given the offset after the last record read."""
-        return min((arrived.offset for arrived in self.waiting), default=next_offset)
+        return self.waiting[0].offset if self.waiting else next_offset
 
 
 def step(state: Barrier, event: Arrived | BrokerReached | PointersMoved) -> tuple[Barrier, tuple[Decidable, ...]]:
@@ -115,14 +115,17 @@ def _drain(state: Barrier) -> tuple[Barrier, tuple[Decidable, ...]]:
     if not keys:
         return state, ()
     safe_ns = min([state.broker_ns, *(state.reached_ns.get(key, _EVER) for key in keys if key not in state.ended)])
-    closes = sorted({a.batch.bar_close_ns for a in state.waiting if a.batch.bar_close_ns <= safe_ns})
-    end = _all_ended(state) and not state.end_decided and safe_ns >= max(state.reached_ns[key] for key in keys)
-    if not closes and not end:
+    end_ns = max(state.reached_ns.get(key, _EVER) for key in keys)
+    end = not state.end_decided and safe_ns >= end_ns and _all_ended(state)
+    if safe_ns <= state.decided_ns and not end:
         return state, ()
-    last_ns = closes[-1] if closes else state.decided_ns
-    bars = [_bar(state, keys, close_ns, end=end and close_ns == last_ns) for close_ns in closes or [last_ns]]
+    closes = sorted({a.batch.bar_close_ns for a in state.waiting if a.batch.bar_close_ns <= safe_ns})
+    if end and end_ns not in closes:
+        closes.append(end_ns)
+    bars = [_bar(state, keys, close_ns, end=end and close_ns == end_ns) for close_ns in closes]
     waiting = tuple(a for a in state.waiting if a.batch.bar_close_ns > safe_ns)
-    return replace(state, waiting=waiting, decided_ns=last_ns, end_decided=state.end_decided or end), tuple(bars)
+    decided_ns = max(state.decided_ns, safe_ns)
+    return replace(state, waiting=waiting, decided_ns=decided_ns, end_decided=state.end_decided or end), tuple(bars)
 
 
 def _bar(state: Barrier, keys: tuple[_Key, ...], close_ns: int, *, end: bool) -> Decidable:

@@ -15,7 +15,6 @@ from tandem.domain.control import TradingState
 from tandem.domain.forecasts import Forecast, ForecastBatch, ModelRef
 from tandem.domain.ids import PairId, Symbol, short_hash
 from tandem.domain.trading import Fee, Fill, Order, OrderStatus, PairState, Side
-from tandem.domain.units import price_usd
 from tandem.flow import accounting
 from tandem.flow.accounting import NO_PAIR
 from tandem.flow.execution import Alarm, Event, Execution, Leg, Output, Patience, step
@@ -197,7 +196,7 @@ class Books:
 
     def marks(self) -> dict[Symbol, Decimal]:
         """The last price of every symbol that is held."""
-        return {symbol: price_usd(self._prices[symbol]) for symbol in {s for _, s in self.book.shares}}
+        return {symbol: self._price(symbol) for symbol in {s for _, s in self.book.shares}}
 
     def mark(self, run: str, bar_close_ns: int) -> None:
         """Note the value of the book at a bar, if anything is open."""
@@ -239,7 +238,7 @@ class Books:
 
     def _price(self, symbol: Symbol) -> Decimal:
         """The last price; infinite where none is known yet after a restart, so that every limit refuses."""
-        return price_usd(self._prices[symbol]) if symbol in self._prices else Decimal("Infinity")
+        return Decimal(str(self._prices[symbol])) if symbol in self._prices else Decimal("Infinity")
 
     def opposed(self, order: Order) -> bool:
         """Another pair has a live order on the other side of the symbol: the broker would refuse ours as a wash trade."""

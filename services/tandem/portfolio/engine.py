@@ -114,7 +114,6 @@ class Engine:
             return
         self._published_ns = event.published_ns
         self._advance(Arrived(batch=batch, offset=event.offset))
-        self._feed.applied_offset = self._barrier.safe_offset(self._next_offset)
 
     def _is_of_old_replay(self, replay_id: str) -> bool:
         """True for records of an earlier replay in the log. Raises ReplayChanged if the recycler has gone on to this one."""
@@ -135,6 +134,7 @@ class Engine:
         self._barrier, bars = step(self._barrier, event)
         for bar in bars:
             self._trade(bar)
+        self._feed.applied_offset = self._barrier.safe_offset(self._next_offset)
         if bars and bars[-1].lockstep and self._replay is not None:
             self._replay.acknowledge(bars[-1].bar_close_ns)
 

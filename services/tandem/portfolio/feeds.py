@@ -86,6 +86,12 @@ class ForecastFeed(threading.Thread):
         self._writer, self._deliver = writer, deliver
         self._stopping = threading.Event()
         self._committed, self._next_commit_s = 0, 0.0
+        self._ends = self._reader.end_offsets()
+
+    def skip_old(self) -> None:
+        """Leave out what the topic held when this feed was made. Only before it starts."""
+        self._reader.seek(self._ends)
+        self._reader.commit_offsets(self._ends)
 
     def run(self) -> None:
         """Until stop."""

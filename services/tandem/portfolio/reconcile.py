@@ -51,14 +51,20 @@ def open_books(store: PortfolioStore, broker: Broker, origin: Origin, patience: 
 
     Raises NotReconciled if a new book would not begin with its capital and nothing else.
     """
-    is_new = store.open_book(origin.source, origin.capital_usd)
-    if origin.replay and broker_is_new and not is_new and store.has_sent_orders():
-        log.info("replay_restarted", previous_book=store.book)
-        store.begin_book(origin.source, origin.capital_usd)
-        is_new = True
-    if is_new or not store.load().book.capital_usd:
+    newest, wanted = store.open_newest_book(), (origin.source, origin.capital_usd)
+    starts_anew = origin.replay and broker_is_new and newest is not None and (store.has_sent_orders() or newest != wanted)
+    if newest is None or starts_anew:
+        store.begin_book(*wanted)
+        log.info("book_began", book=store.book, capital_usd=str(origin.capital_usd))
+    elif newest != wanted:
+        raise NotReconciled(
+            f"book {store.book} began as {newest[0]} with {newest[1]} USD, the settings say {wanted[0]} with {wanted[1]} USD"
+        )
+    stored = store.load()
+    if not stored.book.capital_usd:
         _open_with_capital(store, broker, origin)
-    return Books(store, store.load(), patience)
+        stored = store.load()
+    return Books(store, stored, patience)
 
 
 def _open_with_capital(store: PortfolioStore, broker: Broker, origin: Origin) -> None:

@@ -17,7 +17,7 @@ from tandem.adapters.calendar import bar_ns
 from tandem.adapters.control_log import read_control
 from tandem.adapters.kafka_log import KafkaWriter
 from tandem.adapters.postgres_ledger import PortfolioStore
-from tandem.adapters.replay_control import ReplayControl
+from tandem.adapters.replay_control import ReplayControl, ReplayStatus
 from tandem.domain.errors import Transient
 from tandem.domain.market import Source
 from tandem.domain.units import NS_PER_S
@@ -81,7 +81,7 @@ class _Start:
         self._broker = broker_of(settings)
         stack.callback(self._broker.close)
         self._replay = _replay_control(settings, stack)
-        self._status = self._replay.status() if self._replay is not None else None
+        self._status: ReplayStatus | None = None
 
     def engine(self, condition: Condition, stopping: Callable[[], bool]) -> Engine:
         """The engine with its threads running and its book reconciled."""
@@ -93,6 +93,10 @@ class _Start:
         self._stack.callback(control_feed.stop)
         feed = ForecastFeed(servers, writer, inbox.put)
         self._stack.callback(feed.stop)
+        if self._replay is not None:
+            self._status = self._replay.status()
+            if self._status.watermark_ns == 0:  # nobody can have forecast anything yet: it is of an earlier replay, maybe of the same id
+                feed.skip_old()
         account, sender = self._broker.account().account_id, Sender(self._broker, stopping)
         origin = Origin(source=settings.source, capital_usd=Decimal(settings.capital_usd), replay=self._replay is not None)
         store, books = self._reconciled(account, sender, origin)

@@ -1,0 +1,146 @@
+"""Replays of real closes through the real recycler, Kafka, Postgres, Redis and portfolio; the test plays the forecasters."""
+
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from replay_world import PAIRS, TOKEN, World, until, world
+
+_ORDERS = """SELECT client_order_id, pair, leg, symbol, side, qty, decided_ns, status, filled_qty
+             FROM orders WHERE book = '{book}' ORDER BY decided_ns, client_order_id"""
+_FILLS = (
+    "SELECT execution_id, client_order_id, pair, qty, price_usd, event_ns FROM fills WHERE book = '{book}' ORDER BY event_ns, execution_id"
+)
+
+
+@pytest.fixture
+def replay(postgres_url: str, redis_url: str, kafka_servers: str, tmp_path: Path) -> Iterator[World]:
+    """Servers ready, pairs declared, nothing running yet."""
+    with world(postgres_url=postgres_url, redis_url=redis_url, kafka=kafka_servers, folder=tmp_path) as made:
+        made.declare()
+        yield made
+
+
+def test_ledger_equals_broker_and_a_second_run_that_is_killed_in_the_middle_makes_the_same_decisions(replay: World) -> None:
+    """Same forecasts, same exchange: same ids, quantities, prices and times, whatever happens to the process in between."""
+    replay.to_day = "2019-12-31"
+    recycler, portfolio = replay.start_recycler(), replay.start_portfolio()
+    bars = replay.publish_forecasts(replay.replay()["replay_id"])
+    replay.begin()
+    replay.finish()
+
+    first = replay.rows("SELECT max(book) FROM books")[0][0]
+    clean = [replay.rows(query.format(book=first)) for query in (_ORDERS, _FILLS)]
+    _check_book(replay, first, bars)
+    _check_api(replay, len(clean[0]))
+    assert replay.stop(portfolio) == 0
+    replay.stop(recycler)
+
+    replay.start_recycler()
+    portfolio = replay.start_portfolio()
+    replay.publish_forecasts(replay.replay()["replay_id"])
+    replay.begin()
+    second = replay.rows("SELECT max(book) FROM books")[0][0]
+    assert second != first, "a new recycler is a new account, and a new book"
+    count = f"SELECT count(*) FROM orders WHERE book = '{second}'"
+    until("twenty orders", lambda: replay.alive(portfolio) and replay.rows(count)[0][0] >= 20)
+    replay.processes.remove(portfolio)
+    portfolio.kill()
+    portfolio.wait()
+    replay.start_portfolio()
+    replay.finish()
+
+    assert [replay.rows(query.format(book=second)) for query in (_ORDERS, _FILLS)] == clean
+    assert replay.rows("SELECT count(*), count(*) FILTER (WHERE equal) FROM reconciliations") == [(5, 5)]
+
+
+def _check_book(replay: World, book: str, bars: int) -> None:
+    (orders,) = replay.rows(f"SELECT count(*), count(*) FILTER (WHERE status = 'filled') FROM orders WHERE book = '{book}'")
+    assert orders[0] > 20
+    assert orders[0] - orders[1] <= 2 * len(PAIRS), "only orders of the last bar may be open"
+    assert replay.rows("SELECT commodity, sum(amount) FROM postings GROUP BY 1 HAVING sum(amount) <> 0") == []
+    assert replay.rows("SELECT occasion, equal, differences FROM reconciliations ORDER BY seq") == [
+        ("start", True, []),
+        ("end_of_stream", True, []),
+    ]
+    assert replay.rows("SELECT max(greatest(unhedged_open_s, unhedged_close_s)) FROM pair_trades") == [(0.0,)]
+    assert 0 < replay.rows("SELECT count(*) FROM equity_curve")[0][0] <= bars
+    late = replay.rows("SELECT count(*) FROM fills f JOIN orders o USING (book, client_order_id) WHERE f.event_ns <= o.decided_ns")
+    assert late == [(0,)], "no fill at or before its decision"
+    parts = replay.rows("SELECT coalesce(sum(pnl_usd), 0) FROM pair_trades WHERE closed_ns IS NOT NULL")[0][0]
+    pnl = replay.ask("pnl")
+    assert Decimal(pnl["total_usd"]) == sum(Decimal(row["total_usd"]) for row in pnl["pairs"]) + Decimal(pnl["unallocated_usd"])
+    assert parts == sum(Decimal(row["realized_usd"]) for row in pnl["pairs"])
+
+
+def _check_api(replay: World, orders: int) -> None:
+    summary, account = replay.ask("summary"), replay.ask("account")
+    assert Decimal(summary["cash_usd"]) == Decimal(account["cash"])
+    assert summary["broker"]["equity_usd"] == account["equity"]
+    pairs = replay.ask("pairs")
+    assert [pair["pair"] for pair in pairs] == sorted(f"{a}-{b}" for _, a, b, _ in PAIRS)
+    assert all(pair["forecast"]["version"] == "1" for pair in pairs)
+    assert len(replay.ask("orders", limit=500)) == min(orders, 500)
+    assert {order["pair"] for order in replay.ask("orders", pair="KO-PEP")} == {"KO-PEP"}
+    assert all(fill["symbol"] in fill["pair"].split("-") for fill in replay.ask("fills"))
+    for position in replay.ask("positions"):
+        assert Decimal(position["qty"]) == sum(Decimal(part["qty"]) for part in position["pairs"])
+    assert replay.ask("reconciliation")[0]["equal"] is True
+    before = replay.ask("cache")
+    replay.ask("account")
+    after = replay.ask("cache")
+    assert (after["hits"], after["misses"]) == (before["hits"] + 1, before["misses"])
+    schema = httpx.get(f"http://127.0.0.1:{replay.portfolio_port}/openapi.json").json()
+    assert all(route[method]["description"] for route in schema["paths"].values() for method in route)
+    metrics = httpx.get(f"http://127.0.0.1:{replay.portfolio_port}/metrics").text
+    assert f'tandem_portfolio_orders_total{{status="filled"}} {float(orders)}' in metrics or "tandem_portfolio_orders_total" in metrics
+
+
+def test_the_kill_switch_stops_new_positions_within_a_second_and_survives_a_restart(replay: World) -> None:
+    replay.to_day = "2019-03-31"
+    recycler, portfolio = replay.start_recycler("--label", "kill-switch"), replay.start_portfolio()
+    url = f"http://127.0.0.1:{replay.portfolio_port}/v1/trading-state"
+    order = {"scope": "global", "mode": "reducing", "reason": "test"}
+    assert httpx.post(url, json=order).status_code == 401
+    assert httpx.post(url, json=order, headers={"Authorization": "Bearer wrong"}).status_code == 401
+    bad = httpx.post(url, json={**order, "scope": "everything"}, headers={"Authorization": f"Bearer {TOKEN}"})
+    assert bad.status_code == 422
+
+    assert httpx.post(url, json=order, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=20).status_code == 202
+    accepted_s = time.monotonic()
+    until("the switch", lambda: [(s["scope"], s["mode"]) for s in replay.ask("trading-state")] == [("global", "reducing")])
+    assert time.monotonic() - accepted_s < 1.0
+
+    assert replay.stop(portfolio) == 0
+    replay.start_portfolio()
+    replay.publish_forecasts(replay.replay()["replay_id"])
+    replay.begin()
+    replay.finish()
+
+    book = replay.rows("SELECT max(book) FROM books")[0][0]
+    assert replay.rows(f"SELECT count(*) FROM orders WHERE book = '{book}'") == [(0,)]
+    assert {pair["waiting"] for pair in replay.ask("pairs")} == {"mode_reducing"}
+    replay.stop(recycler)
+
+
+def test_a_book_that_differs_from_the_broker_is_not_traded(replay: World) -> None:
+    """A broker with another capital: the service stays up, says why, and registers for nothing."""
+    replay.capital_usd = 999_999
+    replay.start_recycler("--label", "other-capital")
+    process = replay.start("portfolio")
+
+    def reason() -> str:
+        replay.alive(process)
+        try:
+            answer = httpx.get(f"http://127.0.0.1:{replay.portfolio_port}/readyz")
+        except httpx.TransportError:
+            return ""
+        return str(answer.json()["reason"]) if answer.status_code == 503 else ""
+
+    assert until("a reason", lambda: "999999" in reason() and reason())
+    assert httpx.get(f"http://127.0.0.1:{replay.portfolio_port}/v1/pairs").status_code == 503
+    assert replay.stop(process) == 0
