@@ -4,7 +4,6 @@ Decides how errors end a command: one line on stderr and exit code 1; a wrong us
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -91,6 +90,8 @@ app = typer.Typer(cls=_Parts, no_args_is_help=True, pretty_exceptions_show_local
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version  # noqa: PLC0415  (0.05 s, for this line only)
+
         typer.echo(f"tandem {version('tandem-trading')}")
         raise typer.Exit
 
