@@ -3,6 +3,7 @@
 BentoML exposes metrics through prometheus_client's multiprocess mode, chosen when that library is imported: hence the late imports.
 """
 
+import atexit
 import os
 import shutil
 import sys
@@ -13,7 +14,10 @@ from pathlib import Path
 def main() -> None:
     """Serve until SIGTERM or SIGINT. Exit code 2: a setting or the model cannot be used."""
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
-    home = Path(os.environ.setdefault("BENTOML_HOME", tempfile.mkdtemp(prefix="tandem-forecaster-")))
+    if "BENTOML_HOME" not in os.environ:
+        os.environ["BENTOML_HOME"] = tempfile.mkdtemp(prefix="tandem-forecaster-")
+        atexit.register(shutil.rmtree, os.environ["BENTOML_HOME"], ignore_errors=True)
+    home = Path(os.environ["BENTOML_HOME"])
     series = home / "series"
     shutil.rmtree(series, ignore_errors=True)  # those of an earlier process would be summed with ours
     series.mkdir(parents=True)

@@ -6,17 +6,22 @@ Two halves over a pipe: fit while the servers start, register when MLflow is rea
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tandem.domain.errors import Permanent, TandemError
 from tandem.domain.forecasts import ModelRef
+from tandem.domain.ids import PairId
 from tandem.local.demo_plan import SectorPlan, Spans
-from tandem.quant.bundle import Bundle
+from tandem.quant.bundle import Bundle, PairTest
+
+if TYPE_CHECKING:
+    from tandem.adapters.market_file import MarketData
+    from tandem.trainer.options import TrainingOptions
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -63,6 +68,7 @@ class TrainingJob:
     plans: tuple[SectorPlan, ...]
     config_dir: Path
     seed: int | None  # None: that of config/training.yaml
+    log: Path  # takes what libraries print
 
 
 class TrainingWorker:
@@ -116,6 +122,10 @@ class TrainingWorker:
 
 def _work(pipe: Connection, job: TrainingJob) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    with job.log.open("ab") as log:
+        os.dup2(log.fileno(), 1)  # mlflow prints, and the terminal belongs to the progress display
+        os.dup2(log.fileno(), 2)
     try:
         _fit_and_register(pipe, job)
     except TandemError as error:
@@ -128,7 +138,7 @@ def _work(pipe: Connection, job: TrainingJob) -> None:
 def _fit_and_register(pipe: Connection, job: TrainingJob) -> None:
     from tandem.adapters.market_file import load_market_data  # noqa: PLC0415  (in the child only: with torch, a gigabyte)
     from tandem.trainer.options import load_options  # noqa: PLC0415
-    from tandem.trainer.sectors import fit_sector, register_sector  # noqa: PLC0415
+    from tandem.trainer.sectors import register_sector  # noqa: PLC0415
 
     options = load_options(job.config_dir / "training.yaml")
     if job.seed is not None:
@@ -138,21 +148,11 @@ def _fit_and_register(pipe: Connection, job: TrainingJob) -> None:
     skipped: dict[str, str] = {}
     for plan in job.plans:
         try:
-            bundle = fit_sector(
-                data,
-                plan.sector,
-                symbols=plan.symbols,
-                declared=[spec.pair for spec in plan.declared],
-                bar=job.bar,
-                from_ns=job.spans.train_from_ns,
-                to_ns=job.spans.train_to_ns,
-                options=options,
-            )
+            bundles[plan.sector] = bundle = _fit(pipe, job, data, plan, options)
         except Permanent as error:
             skipped[plan.sector] = str(error)
             pipe.send(("line", f"no model for {plan.sector}: {error}"))
             continue
-        bundles[plan.sector] = bundle
         pipe.send(("line", f"trained {plan.sector}: {', '.join(pair.pair for pair in bundle.pairs)}"))
     if not bundles:
         raise Permanent("no sector has a model: " + "; ".join(f"{sector}: {reason}" for sector, reason in skipped.items()))
@@ -164,3 +164,39 @@ def _fit_and_register(pipe: Connection, job: TrainingJob) -> None:
         models[sector] = TrainedSector(ref=ref, bundle=bundle)
         pipe.send(("line", f"registered {ref.name} version {ref.version}, champion"))
     pipe.send(("registered", TrainedSectors(data_digest=data.digest, models=models, skipped=skipped)))
+
+
+def _fit(pipe: Connection, job: TrainingJob, data: "MarketData", plan: SectorPlan, options: "TrainingOptions") -> Bundle:
+    """A sector's model. Where nothing is declared and nothing passes screening, of the best pair that was tested, and that is said."""
+    from tandem.trainer.main import NoPairs  # noqa: PLC0415  (in the child only)
+    from tandem.trainer.sectors import fit_sector  # noqa: PLC0415
+
+    def fitted(pairs: Sequence[PairId]) -> Bundle:
+        spans = job.spans
+        return fit_sector(
+            data,
+            plan.sector,
+            symbols=plan.symbols,
+            declared=pairs,
+            bar=job.bar,
+            from_ns=spans.train_from_ns,
+            to_ns=spans.train_to_ns,
+            options=options,
+        )
+
+    try:
+        return fitted([spec.pair for spec in plan.declared])
+    except NoPairs as error:
+        best = best_tested(error.tests)
+        if best is None or plan.declared:
+            raise
+        found = f"p = {min(best.p_value, best.p_value_reverse):.3f}, q = {best.q_value:.2f}"
+        line = f"{plan.sector}: nothing is declared and none of {len(error.tests)} pairs passes screening; for the demonstration it takes "
+        pipe.send(("line", f"{line}the best of them, {best.pair} ({found})"))
+        return fitted([best.pair])
+
+
+def best_tested(tests: Sequence[PairTest]) -> PairTest | None:
+    """The pair with the smallest p-value among those whose spread shows some reversion; None without one. Ties go by name."""
+    reverting = [test for test in tests if test.half_life_bars is not None]
+    return min(reverting, key=lambda test: (min(test.p_value, test.p_value_reverse), test.pair), default=None)

@@ -10,7 +10,7 @@ from tandem.adapters.onnx_network import OnnxNetwork
 from tandem.domain.errors import Permanent
 from tandem.domain.ids import PairId, SectorId
 from tandem.quant import gru
-from tandem.quant.bundle import Bundle, Calibration
+from tandem.quant.bundle import Bundle, Calibration, PairTest
 from tandem.quant.calibration import calibrate
 from tandem.quant.features import FEATURES, Vector
 from tandem.quant.history import PairHistory, Samples, fold, samples_of
@@ -24,7 +24,11 @@ _TIMES_MIN = 10  # forecasts at different times in each part; Diebold-Mariano ne
 
 
 class NoPairs(Permanent):
-    """No declared pair could be fitted and none passed screening: the sector has no model."""
+    """No declared pair could be fitted and none passed screening: the sector has no model. `tests` holds what screening found."""
+
+    def __init__(self, message: str, tests: tuple[PairTest, ...] = ()) -> None:
+        super().__init__(message)
+        self.tests = tests
 
 
 class SpanTooShort(Permanent):
@@ -85,7 +89,7 @@ def _fit(task: SectorTask, panel: Panel, options: TrainingOptions) -> Fitted:
     fits = fit_pairs(panel, task.declared, task.slots, options)
     if not fits.pairs:
         reasons = "; ".join(f"{r.pair}: {r.reason}: {r.detail}" for r in fits.rejections)
-        raise NoPairs(f"sector {task.sector}: no pair could be fitted ({reasons or 'none declared, none passed screening'})")
+        raise NoPairs(f"sector {task.sector}: no pair could be fitted ({reasons or 'none declared, none passed screening'})", fits.tests)
     samples = _samples(fold(panel, fits.pairs), task, options)
     border_ns = int(panel.close_ns[int(len(panel.close_ns) * (1 - options.validation_share))])
     training = _enough(samples.take(from_ns=0, to_ns=border_ns), "training")
