@@ -1,0 +1,302 @@
+"""The desk: what it writes and sends at a bar, and that it is one order per leg whatever the broker does."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from tandem.domain.control import TradingState
+from tandem.domain.ids import PairId, Symbol
+from tandem.domain.trading import Fee, Fill, OrderStatus, PairState, Side, TradingMode
+from tandem.flow.barrier import Decidable
+from tandem.flow.execution import Patience
+from tandem.flow.sizing import Limits
+from tandem.portfolio.books import Books
+from tandem.portfolio.desk import Desk
+from tandem.portfolio.risk import Risk
+from tandem.portfolio.sender import Sender
+from trading_cases import KO, MODEL, PAIR, PEP, SPEC, batch, forecast
+from trading_fakes import MemoryBroker, MemoryStore, lost, rejected, stored, taken_without_answer
+
+S = 1_000_000_000
+DAY = 86_400 * S
+PG = Symbol("PG")
+OTHER = PairId("KO-PG")
+RISK = Risk(
+    limits=Limits(
+        volatility_target_daily=0.01,
+        scale_max=1.5,
+        pairs_open_max=5,
+        gross_exposure_max=Decimal("1.5"),
+        symbol_exposure_max=Decimal("0.2"),
+        hedge_error_max=Decimal("0.1"),
+        short_equity_usd_min=Decimal(2000),
+    ),
+    patience=Patience(leg_wait_bars_max=2, leg_wait_s_max=600.0, unwind_attempts_max=3),
+    signal_age_s_max=120.0,
+)
+
+
+class Table:
+    """A desk with its books, store and broker."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.broker = MemoryBroker(self.store)
+        self.books = Books(self.store, stored(), RISK.patience)
+        self.desk = Desk(self.books, Sender(self.broker, lambda: False), RISK, bars_per_day=1.0, live_run="account")
+        self.desk.specs = {PAIR: SPEC, OTHER: replace(SPEC, pair=OTHER, leg_b=PG)}
+
+    def bar(self, day: int, *forecasts: object, replay_id: str = "r1", model: object = MODEL) -> None:
+        found = tuple(replace(f, bar_index=day) for f in forecasts)
+        self.desk.trade(
+            Decidable(
+                replay_id=replay_id,
+                bar_close_ns=day * DAY,
+                lockstep=True,
+                end_of_stream=False,
+                batches=(batch(day * DAY, *found, model=model),),
+            ),
+            0,
+        )
+        self.books.flush_if_due()
+
+    def fill(self, day: int, *symbols: str) -> None:
+        for symbol in symbols:
+            self.books.book_fill(self.broker.fill(symbol, day * DAY - S))
+
+    def state(self, pair: PairId = PAIR) -> PairState:
+        return self.books.executions[pair].state
+
+    def opened(self) -> "Table":
+        """KO-PEP is hedged on day 2."""
+        self.bar(1, forecast())
+        self.fill(2, KO, PEP)
+        self.bar(2, forecast(z=-1.5))
+        assert self.state() is PairState.HEDGED
+        return self
+
+
+@pytest.fixture
+def table() -> Table:
+    return Table()
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sender's waits are wall time, which these tests do not need."""
+    monkeypatch.setattr("tandem.portfolio.sender._WAITS_S", (0.0, 0.0, 0.0))
+
+
+def test_an_entry_sends_the_sale_first_and_both_legs_once(table: Table) -> None:
+    table.bar(1, forecast())
+
+    assert [(o.symbol, o.side, o.qty) for o in table.broker.sent] == [(PEP, Side.SELL, 80), (KO, Side.BUY, 200)]
+    assert table.state() is PairState.OPENING
+    assert table.store.signals() == [(PAIR, "open_long", "")]
+
+
+def test_a_round_trip_earns_what_its_fills_and_fees_say(table: Table) -> None:
+    table.opened()
+    table.bar(3, forecast(z=-0.1))
+    assert table.state() is PairState.CLOSING
+    table.books.book_fill(table.broker.fill(KO, 4 * DAY - S, "51"))
+    table.books.book_fill(table.broker.fill(PEP, 4 * DAY, "50"))
+    fee = Fee(activity_id="f", symbol=KO, amount_usd=Decimal("0.03"), event_ns=4 * DAY, description="")
+    table.books.book_fee(replace(fee, broker_order_id=f"B{table.broker.sent[-1].client_order_id}"))
+    table.books.flush()
+
+    trade = table.books.trades[PAIR]
+    assert table.state() is PairState.FLAT
+    assert (trade.exit_reason, trade.unhedged_close_s, trade.pnl_usd) == ("exit_z", 1.0, Decimal("199.97"))
+
+
+def test_a_record_delivered_again_trades_nothing_again(table: Table) -> None:
+    table.bar(1, forecast())
+    table.fill(2, KO, PEP)
+    table.bar(1, forecast(z=-0.1))
+
+    assert len(table.broker.sent) == 2
+    assert table.state() is PairState.HEDGED
+
+
+def test_an_execution_delivered_again_is_booked_once(table: Table) -> None:
+    table.bar(1, forecast())
+    fill = table.broker.fill(KO, 2 * DAY)
+
+    assert table.books.book_fill(fill)
+    assert not table.books.book_fill(fill)
+    assert table.books.book.shares == {(PAIR, KO): Decimal(200)}
+
+
+def test_an_execution_that_is_not_ours_is_an_alarm_and_not_booked(table: Table) -> None:
+    foreign = Fill(
+        execution_id="x", client_order_id="by hand", symbol=KO, side=Side.BUY, qty=Decimal(1), price_usd=Decimal(50), event_ns=DAY
+    )
+
+    assert not table.books.book_fill(foreign)
+    assert [event.code for event in table.books.changes.risk_events.values()] == ["foreign_fill"]
+    assert table.books.book.shares == {}
+
+
+def test_a_refused_first_leg_keeps_the_second_at_home(table: Table) -> None:
+    table.broker.answers[PEP] = rejected
+    table.bar(1, forecast())
+
+    assert table.broker.posts == 1
+    assert table.state() is PairState.FLAT
+    assert sorted(s.status for s in table.store.orders.values()) == [OrderStatus.DENIED, OrderStatus.REJECTED]
+
+
+def test_a_refused_second_leg_cancels_the_first_before_the_bar_is_done(table: Table) -> None:
+    table.broker.answers[KO] = rejected
+    table.bar(1, forecast())
+
+    assert table.state() is PairState.FLAT
+    assert table.broker.reports[table.broker.sent[0].client_order_id].status is OrderStatus.CANCELED
+
+
+def test_a_leg_that_stays_alone_is_unwound(table: Table) -> None:
+    """PEP fills, KO does not: at the next bar but one KO is canceled and PEP bought back."""
+    table.bar(1, forecast())
+    table.fill(2, PEP)
+    table.bar(2, forecast())
+    assert table.state() is PairState.OPENING
+    table.bar(3, forecast())
+
+    undo = table.broker.live(PEP)
+    assert (undo.side, undo.qty) == (Side.BUY, 80)
+    table.fill(4, PEP)
+    assert table.state() is PairState.FLAT
+    assert table.books.trades[PAIR].exit_reason.startswith("unwound")
+    assert table.books.book.shares == {}
+
+
+@pytest.mark.parametrize("answer", [taken_without_answer, lost])
+def test_an_order_without_an_answer_is_one_order(table: Table, answer: object) -> None:
+    """Whether the broker took it or not: it is looked up, or sent again under the same id."""
+    table.broker.answers[PEP] = answer
+    table.bar(1, forecast())
+
+    assert [o.symbol for o in table.broker.sent] == [PEP, KO]
+    assert len({o.client_order_id for o in table.broker.sent}) == 2
+    assert {s.status for s in table.store.orders.values()} == {OrderStatus.ACCEPTED}
+
+
+def test_an_order_whose_fate_stays_unknown_is_asked_about_later(table: Table) -> None:
+    table.broker.answers[PEP] = taken_without_answer
+    table.broker.away = True
+    table.bar(1, forecast())
+    assert [s.order.symbol for s in table.books.unclear_orders()] == [PEP]
+
+    table.broker.away = False
+    table.desk.resolve_unclear(DAY)
+
+    assert table.books.unclear_orders() == []
+
+
+def test_a_row_of_equal_refusals_is_noted_once(table: Table) -> None:
+    table.desk.specs = {PAIR: replace(SPEC, notional_usd=Decimal(100))}
+    for day in range(1, 6):
+        table.bar(day, forecast())
+    table.books.flush()
+
+    assert table.store.signals() == [(PAIR, "open_long", "leg_rounds_to_zero")]
+    assert table.desk.reasons[PAIR] == "leg_rounds_to_zero"
+
+
+def test_two_pairs_never_take_opposite_sides_of_a_symbol(table: Table) -> None:
+    table.opened()
+    table.bar(3, forecast(z=-1.5), forecast(pair=OTHER, leg_b=PG, z=2.5))
+    table.books.flush()
+
+    assert OTHER not in table.books.executions
+    assert table.store.signals()[-1] == (OTHER, "open_short", "opposes_other_pair")
+
+
+def test_an_exit_waits_while_another_pair_has_an_order_on_the_other_side(table: Table) -> None:
+    """KO-PG is buying KO; KO-PEP, which holds KO, wants to sell it: the broker would refuse that as a wash trade."""
+    table.opened()
+    table.bar(3, forecast(z=-1.5), forecast(pair=OTHER, leg_b=PG))
+    assert table.state(OTHER) is PairState.OPENING
+    table.bar(4, forecast(z=-0.1))
+    assert table.state() is PairState.HEDGED
+    assert table.desk.reasons[PAIR] == "opposes_live_order"
+
+    table.fill(5, KO, PG)
+    table.bar(5, forecast(z=-0.1))
+    assert table.state() is PairState.CLOSING
+
+
+def test_positions_of_a_shared_symbol_stay_apart(table: Table) -> None:
+    table.opened()
+    table.bar(3, forecast(pair=OTHER, leg_b=PG))
+    table.fill(4, KO, PG)
+
+    assert table.books.book.shares[PAIR, KO] == 200
+    assert table.books.book.shares[OTHER, KO] == 200
+    assert {p.symbol: p.qty for p in table.broker.positions()}[KO] == 400
+
+
+def test_a_pair_that_is_declared_no_more_is_closed(table: Table) -> None:
+    table.opened()
+    table.desk.specs = {}
+    table.bar(3, forecast(z=-1.5))
+
+    assert table.state() is PairState.CLOSING
+    assert table.books.trades[PAIR].exit_reason == "suspended"
+
+
+def test_the_kill_switch_of_a_pair_stops_its_entry_and_not_that_of_others(table: Table) -> None:
+    table.books.trading_state(f"pair/{PAIR}", TradingState(scope=f"pair/{PAIR}", mode=TradingMode.HALTED, reason="test"))
+    table.bar(1, forecast(), forecast(pair=OTHER, leg_b=PG))
+
+    assert PAIR not in table.books.executions
+    assert table.state(OTHER) is PairState.OPENING
+
+
+def test_a_held_pair_keeps_its_age_under_a_new_model(table: Table) -> None:
+    """Opened at index 1 of the old model, whose newest is 2; the new model calls the next bar 900."""
+    table.opened()
+    new = replace(MODEL, version="2", digest="d2")
+    table.desk.trade(
+        Decidable(
+            replay_id="r1",
+            bar_close_ns=3 * DAY,
+            lockstep=True,
+            end_of_stream=False,
+            batches=(batch(3 * DAY, forecast(z=-1.5, bar_index=900), model=new),),
+        ),
+        0,
+    )
+
+    held = table.books.executions[PAIR].held
+    assert held is not None
+    assert (held.opened_bar_index, held.digest) == (898, "d2")
+
+
+def test_the_book_is_marked_at_bars_on_which_something_is_open(table: Table) -> None:
+    table.bar(1, forecast(z=0.0))
+    table.bar(2, forecast())
+    table.fill(3, KO, PEP)
+    table.bar(3, forecast(z=-1.5, price_a=51.0))
+    table.books.flush()
+
+    points = [point for changes in table.store.written for point in changes.equity]
+    assert [point.bar_close_ns // DAY for point in points] == [2, 3]
+    assert points[-1].equity_usd == 1_000_000 + 200 * (Decimal(51) - 50) - 80 * (Decimal(100) - 50)
+
+
+def test_the_same_bars_make_the_same_orders() -> None:
+    """Ids, quantities and times come from the input alone."""
+    first, second = Table().opened(), Table().opened()
+
+    assert first.broker.sent == second.broker.sent
+
+
+def test_bars_without_action_write_nothing(table: Table) -> None:
+    for day in range(1, 50):
+        table.bar(day, forecast(z=0.0))
+
+    assert table.store.written == []
+    assert table.broker.posts == 0
