@@ -36,10 +36,10 @@ _BEAT_EVERY_S = 1.0
 
 
 def routes_of(pairs: Mapping[str, PairSpec]) -> dict[SectorId, tuple[Symbol, ...]]:
-    """The symbols of each sector's pairs, without suspended pairs. A sector of suspended pairs only stays: it still gets heartbeats."""
+    """The symbols of each sector's pairs. Those of suspended pairs too: what such a pair holds is closed on its forecasts."""
     symbols: dict[SectorId, set[Symbol]] = {}
     for spec in pairs.values():
-        symbols.setdefault(spec.sector, set()).update(() if spec.suspended else (spec.leg_a, spec.leg_b))
+        symbols.setdefault(spec.sector, set()).update((spec.leg_a, spec.leg_b))
     return {sector: tuple(sorted(names)) for sector, names in sorted(symbols.items())}
 
 
@@ -212,7 +212,7 @@ class Pump:
         if symbols:
             self._has_symbols.set()
         else:
-            log.info("nothing_declared", reason="no pair is declared and unsuspended; waiting for one")
+            log.info("nothing_declared", reason="no pair is declared; waiting for one")
 
     def _park_rejected(self) -> None:
         while self._table.rejected:

@@ -61,6 +61,7 @@ def test_routes_hold_each_leg_of_a_sector_once_in_order():
     assert routes_of({s.pair: s for s in specs}) == {"energy": ("KO", "XOM"), "staples": ("KO", "PEP", "PG")}
 
 
-def test_a_suspended_pair_is_not_followed_but_its_sector_keeps_its_heartbeats():
+def test_a_suspended_pair_is_followed_so_that_it_can_be_closed():
+    """Suspending means: close what is open, open nothing new; closing needs forecasts, and these need ticks."""
     specs = [spec("PEP", "KO", "staples", suspended=True)]
-    assert routes_of({s.pair: s for s in specs}) == {"staples": ()}
+    assert routes_of({s.pair: s for s in specs}) == {"staples": ("KO", "PEP")}
