@@ -25,7 +25,7 @@ def replay(postgres_url: str, redis_url: str, kafka_servers: str, tmp_path: Path
         yield made
 
 
-def test_ledger_equals_broker_and_a_second_run_that_is_killed_in_the_middle_makes_the_same_decisions(replay: World) -> None:
+def test_ledger_equals_broker_and_a_second_run_that_is_cut_and_killed_in_the_middle_makes_the_same_decisions(replay: World) -> None:
     """Same forecasts, same exchange: same ids, quantities, prices and times, whatever happens to the process in between."""
     replay.to_day = "2019-12-31"
     recycler, portfolio = replay.start_recycler(), replay.start_portfolio()
@@ -47,7 +47,9 @@ def test_ledger_equals_broker_and_a_second_run_that_is_killed_in_the_middle_make
     second = replay.rows("SELECT max(book) FROM books")[0][0]
     assert second != first, "a new recycler is a new account, and a new book"
     count = f"SELECT count(*) FROM orders WHERE book = '{second}'"
-    until("twenty orders", lambda: replay.alive(portfolio) and replay.rows(count)[0][0] >= 20)
+    until("ten orders", lambda: replay.alive(portfolio) and replay.rows(count)[0][0] >= 10)
+    replay.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tandem-portfolio'")
+    until("thirty orders", lambda: replay.alive(portfolio) and replay.rows(count)[0][0] >= 30)
     replay.processes.remove(portfolio)
     portfolio.kill()
     portfolio.wait()
@@ -55,7 +57,7 @@ def test_ledger_equals_broker_and_a_second_run_that_is_killed_in_the_middle_make
     replay.finish()
 
     assert [replay.rows(query.format(book=second)) for query in (_ORDERS, _FILLS)] == clean
-    assert replay.rows("SELECT count(*), count(*) FILTER (WHERE equal) FROM reconciliations") == [(5, 5)]
+    assert replay.rows("SELECT count(*), count(*) FILTER (WHERE equal) FROM reconciliations") == [(6, 6)]
 
 
 def _check_book(replay: World, book: str, bars: int) -> None:

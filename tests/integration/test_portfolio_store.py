@@ -123,7 +123,7 @@ def test_a_restart_loads_exactly_what_was_written(store: PortfolioStore) -> None
     assert loaded.book.total_cash_usd == Decimal(1_000_000) - 20 * Decimal("50.2501")
     assert loaded.prices == {KO: 50.2501}
     assert (loaded.last_fill_ns, loaded.last_fee_ns) == (2000, 0)
-    assert store.has_sent_orders()
+    assert store.has_orders()
     assert store.order_of(A.client_order_id) == PAIR
     assert store.order_of("by hand") is None
     assert (store.has_fill("e1"), store.has_fill("e2")) == (True, False)
@@ -224,7 +224,7 @@ def test_an_accounts_next_book_starts_empty(store: PortfolioStore) -> None:
 
     assert store.book.endswith("#2")
     assert store.load().executions == {}
-    assert not store.has_sent_orders()
+    assert not store.has_orders()
 
 
 def test_views_show_the_book(url: str, store: PortfolioStore) -> None:

@@ -109,10 +109,10 @@ class PortfolioStore:
             self.book = self._account if generation == 1 else f"{self._account}#{generation}"
             self._insert(cursor, "books", "account, generation, source, capital_usd", [(self._account, generation, source, capital_usd)])
 
-    def has_sent_orders(self) -> bool:
-        """Whether the broker has taken an order of this book."""
+    def has_orders(self) -> bool:
+        """Whether anything was ever decided in this book."""
         with self._transaction() as cursor:
-            cursor.execute("SELECT EXISTS (SELECT FROM orders WHERE book = %s AND broker_order_id <> '')", (self.book,))
+            cursor.execute("SELECT EXISTS (SELECT FROM orders WHERE book = %s)", (self.book,))
             return bool(_one(cursor)[0])
 
     def append(self, entries: Iterable[Entry]) -> int:

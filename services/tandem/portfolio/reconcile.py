@@ -52,7 +52,7 @@ def open_books(store: PortfolioStore, broker: Broker, origin: Origin, patience: 
     Raises NotReconciled if a new book would not begin with its capital and nothing else.
     """
     newest, wanted = store.open_newest_book(), (origin.source, origin.capital_usd)
-    starts_anew = origin.replay and broker_is_new and newest is not None and (store.has_sent_orders() or newest != wanted)
+    starts_anew = origin.replay and broker_is_new and newest is not None and (store.has_orders() or newest != wanted)
     if newest is None or starts_anew:
         store.begin_book(*wanted)
         log.info("book_began", book=store.book, capital_usd=str(origin.capital_usd))
