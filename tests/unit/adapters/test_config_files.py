@@ -35,9 +35,9 @@ def manifest_faults(*texts: str) -> list[str]:
 
 
 def test_the_shipped_sectors_load() -> None:
-    """Five sectors are active and a symbol is found in its sector."""
+    """Six sectors are active and a symbol is found in its sector."""
     sectors = load_sectors(SHIPPED)
-    assert sectors.active == ("technology", "healthcare", "financial", "energy", "consumer")
+    assert sectors.active == ("technology", "healthcare", "financial", "energy", "consumer", "index")
     assert (sectors.sector_of("KO"), sectors.sector_of("SPY"), sectors.sector_of("ZZZZ")) == ("consumer", "index", None)
 
 

@@ -141,13 +141,13 @@ def test_the_summary_counts_symbols_and_names_pairs(config: Path) -> None:
     """As JSON."""
     told = {row["sector"]: row for row in json.loads(tandem("sectors", "summary", "--json").stdout)}
     assert told["energy"] == {"sector": "energy", "active": True, "symbols": 6, "in_use": 6, "pairs": ["CVX-XOM"]}
-    assert told["index"]["in_use"] == 0
+    assert told["industrial"]["in_use"] == 0
 
 
 def test_the_symbols_of_a_sector_are_listed_and_marked(config: Path) -> None:
     """One a line; what is not in use says so."""
     assert tandem("sectors", "symbols", "energy").output.split() == list(load_sectors(config).sectors["energy"])  # type: ignore[index]
-    assert "SPY  (not in use)" in tandem("sectors", "symbols", "index").output
+    assert "CAT  (not in use)" in tandem("sectors", "symbols", "industrial").output
 
 
 def test_config_tells_the_settings_as_understood(config: Path) -> None:
