@@ -91,6 +91,7 @@ class MemoryBroker:
     posts: int = 0
     held: dict[Symbol, Decimal] = field(default_factory=dict)
     away: bool = False
+    history: tuple[Fill, ...] = ()
 
     def submit(self, order: Order) -> OrderReport:
         self.posts += 1
@@ -144,7 +145,7 @@ class MemoryBroker:
         return Account(account_id="memory", cash="1000000", equity="1000000", buying_power="2000000")
 
     def fills(self, after_ns: int) -> Iterable[Fill]:
-        return ()
+        return tuple(fill for fill in self.history if fill.event_ns > after_ns)
 
     def fees(self, after_ns: int) -> Iterable[Fee]:
         return ()

@@ -53,6 +53,9 @@ def serve(settings: Settings) -> None:
     risk, stop, condition = _checked(settings), threading.Event(), Condition()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    for name, metric in telemetry.METRICS.items():  # so that every series is there from the start, at 0
+        if name.startswith("portfolio_"):
+            getattr(telemetry, metric.kind)(name)
     broker = broker_of(settings)
     cache = RedisCache(settings.redis_url.get_secret_value(), "tandem:portfolio")
     parts = Parts(
