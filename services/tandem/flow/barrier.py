@@ -68,6 +68,12 @@ class Barrier:
         """The offset up to which the log has taken effect, given the offset after the last record read."""
         return self.waiting[0].offset if self.waiting else next_offset
 
+    @property
+    def lagging(self) -> tuple[SectorId, ...]:
+        """Sectors that have not forecast up to where the broker's stream is: what a replay in lockstep is waiting for."""
+        behind = (key for key in self.versions.items() if key not in self.ended and self.reached_ns.get(key, _EVER) < self.broker_ns)
+        return tuple(sector for sector, _ in behind)
+
 
 def step(state: Barrier, event: Arrived | BrokerReached | PointersMoved) -> tuple[Barrier, tuple[Decidable, ...]]:
     """The state after the event, and the bars that it makes decidable, oldest first. Events of another replay change nothing."""

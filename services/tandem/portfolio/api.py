@@ -103,6 +103,7 @@ def _add_account(app: FastAPI, parts: Parts) -> None:
         return schemas.Summary(
             book=parts.condition.book,
             decided_ns=engine.decided_ns,
+            waiting_for=list(engine.lagging),
             open_pairs=len(engine.books.open_pairs()),
             equity_usd=report.equity_usd,
             cash_usd=engine.books.book.total_cash_usd,

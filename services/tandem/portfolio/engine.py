@@ -65,6 +65,11 @@ class Engine:
         self._scopes: set[str] = set()  # of trading modes that the control topic has named
         self._follow_control()
 
+    @property
+    def lagging(self) -> tuple[SectorId, ...]:
+        """Sectors whose forecasts the next bar is waiting for."""
+        return self._barrier.lagging
+
     def run(self, stopping: Callable[[], bool]) -> None:
         """Until stop. Raises whatever makes going on impossible; what is not yet written is then made again from the log."""
         while not stopping():

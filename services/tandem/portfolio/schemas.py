@@ -143,6 +143,7 @@ class Summary(BaseModel):
 
     book: str
     decided_ns: int = Field(description="Close of the newest bar that was decided; 0 before the first.")
+    waiting_for: list[str] = Field(description="Sectors whose forecasts the next bar is waiting for; in lockstep the replay waits too.")
     open_pairs: int
     equity_usd: Money = Field(description="Of the ledger, at the newest marks.")
     cash_usd: Money

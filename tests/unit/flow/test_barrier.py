@@ -147,6 +147,14 @@ def test_the_safe_offset_is_that_of_the_oldest_waiting_batch() -> None:
     assert state.safe_offset(99) == 99
 
 
+def test_the_sector_that_everybody_waits_for_is_named() -> None:
+    state, _ = run(consumer(10), energy(10), broker(10), broker(20), energy(20))
+    assert state.lagging == (CONSUMER,)
+
+    state, _ = run(consumer(20), state=state)
+    assert state.lagging == ()
+
+
 def test_a_restart_in_the_middle_skips_what_the_replay_has_left_behind() -> None:
     state = Barrier(replay_id="r1", versions=BOTH.versions, decided_ns=9)
 
