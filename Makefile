@@ -11,7 +11,7 @@ PYTEST_ARGS ?=
 CODE := $(wildcard services tests benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test unit lint format type verify generate lock clean
+.PHONY: help setup setup-dev demo test unit bench lint format type verify generate lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -40,6 +40,10 @@ test: setup-dev  ## all tests; starts the real servers they need
 
 unit: setup-dev  ## the quick, pure tests only
 	$(BIN)/python -m pytest tests/unit tests/property tests/reference $(PYTEST_ARGS)
+
+bench: setup-dev  ## measure against the peers, ratios in one run
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/market_flow.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/forecast_step.py
 
 lint: setup-dev  ## format check, lint, types, layers
 	$(BIN)/ruff format --check $(CODE)
