@@ -84,28 +84,29 @@ def _ask(service: Service, path: str, **body: object) -> httpx.Response:
     return httpx.post(f"{service.url}{path}", json=body, timeout=10)
 
 
-def _publish_days(servers: str, panel: Panel, days: slice) -> None:
-    """A frame and a heartbeat for each day."""
+def _publish_days(servers: str, panel: Panel, days: slice, replay_id: str) -> None:
+    """A frame and a heartbeat for each day. The tests share their topics, hence a replay id for each."""
     writer = KafkaWriter(servers, "test")
     for close_ns, row in list(zip(panel.close_ns.tolist(), panel.close.tolist(), strict=True))[-DAYS:][days]:
         ticks = np.zeros(len(SYMBOLS), TICK_DTYPE)
         ticks["event_ns"], ticks["kind"], ticks["size"] = close_ns - 1_000_000, KIND_TRADE, 1
         ticks["symbol"], ticks["price"] = np.arange(len(SYMBOLS)), row
-        frame = TickFrame(sector=SECTOR, source=Source.RECYCLED, replay_id="r", symbols=SYMBOLS, ticks=ticks)
-        beat = Heartbeat(sector=SECTOR, source=Source.RECYCLED, replay_id="r", watermark_ns=close_ns, lockstep=True)
+        frame = TickFrame(sector=SECTOR, source=Source.RECYCLED, replay_id=replay_id, symbols=SYMBOLS, ticks=ticks)
+        beat = Heartbeat(sector=SECTOR, source=Source.RECYCLED, replay_id=replay_id, watermark_ns=close_ns, lockstep=True)
         stamp = {topics.HEADER_INGESTED: time.time_ns().to_bytes(8, "little")}
         writer.publish(topics.ticks(SECTOR), encode_frame(frame), headers=stamp)
         writer.publish(topics.ticks(SECTOR), encode_heartbeat(beat), headers=stamp)
     writer.close()
 
 
-def _forecasts(servers: str, count: int) -> list[ForecastBatch]:
-    """The batches of the forecasts topic; waits until they are of as many bars."""
+def _forecasts(servers: str, count: int, replay_id: str) -> list[ForecastBatch]:
+    """The batches of a replay in the forecasts topic; waits until they are of as many bars."""
     reader = KafkaReader(servers, [topics.FORECASTS], client_id="test")
     batches: list[ForecastBatch] = []
 
     def enough() -> bool:
-        batches.extend(decode_forecasts(record.value or b"") for record in reader.poll(0.2))
+        read = [decode_forecasts(record.value or b"") for record in reader.poll(0.2)]
+        batches.extend(batch for batch in read if batch.replay_id == replay_id)
         return len({batch.bar_close_ns for batch in batches}) >= count
 
     wait_until(enough, f"{count} batches")
@@ -118,15 +119,15 @@ def test_ticks_become_forecasts_and_a_kill_loses_and_changes_none(
 ) -> None:
     """One batch a day under the pinned version; after kill -9 the state is rebuilt and the rest follows as if nothing had happened."""
     with _ready(environ, tmp_path) as service:
-        _publish_days(kafka_servers, panel, slice(0, 8))
-        before = _forecasts(kafka_servers, 8)
+        _publish_days(kafka_servers, panel, slice(0, 8), "killed")
+        before = _forecasts(kafka_servers, 8, "killed")
         service.process.kill()
         service.process.wait()
-    _publish_days(kafka_servers, panel, slice(8, None))
+    _publish_days(kafka_servers, panel, slice(8, None), "killed")
     # What came after the last commit may be there twice, with the same content: the readers know a bar by its time.
     batches = {batch.bar_close_ns: batch for batch in before}
     with _ready(environ, tmp_path):
-        read = _forecasts(kafka_servers, DAYS)
+        read = _forecasts(kafka_servers, DAYS, "killed")
     for batch in read:
         assert batches.setdefault(batch.bar_close_ns, batch) == batch
     assert sorted(batches) == panel.close_ns[-DAYS:].tolist()
@@ -140,8 +141,8 @@ def test_http_gives_the_forecast_that_was_published(
     """/forecast, /state, /predict and /metrics answer from the pinned version; what it does not hold is named; SIGTERM is a clean end."""
     ref, bundle = trained
     with _ready(environ, tmp_path) as service:
-        _publish_days(kafka_servers, panel, slice(None))
-        last = _forecasts(kafka_servers, DAYS)[-1].forecasts[0]
+        _publish_days(kafka_servers, panel, slice(None), "asked")
+        last = _forecasts(kafka_servers, DAYS, "asked")[-1].forecasts[0]
         answer = _ask(service, "/forecast", pair=PAIR).json()
         assert (answer["variance"], answer["z"], answer["reversion_probability"]) == (last.variance, last.z, last.reversion_probability)
         assert answer["model"] == {"name": ref.name, "version": ref.version, "digest": bundle.digest}
@@ -149,7 +150,7 @@ def test_http_gives_the_forecast_that_was_published(
         assert refused.status_code == 404
         assert PAIR in refused.text
         state = _ask(service, "/state").json()
-        assert (state["pairs"], state["replay_id"], state["not_ready"]) == ([PAIR], "r", None)
+        assert (state["pairs"], state["replay_id"], state["not_ready"]) == ([PAIR], "asked", None)
         window = [[0.0] * len(bundle.features)] * bundle.sequence
         predicted = _ask(service, "/predict", windows=[window, window]).json()
         assert len(predicted["reversion_logit"]) == 2
