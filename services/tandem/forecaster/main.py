@@ -6,6 +6,7 @@ BentoML exposes metrics through prometheus_client's multiprocess mode, chosen wh
 import atexit
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -37,6 +38,9 @@ def _serve() -> int:
     try:
         if not settings.port:
             raise SystemExit("tandem forecaster: TANDEM_PORT is not set")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # uvicorn stops at the signal, then raises it again for whoever came before: nobody, so that a clean stop is exit code 0.
+            signal.signal(number, lambda *_: None)
         app = Forecaster.to_asgi()  # type: ignore[attr-defined]  # the decorator makes a bentoml Service of the class
         uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning", access_log=False)
     except TandemError as error:
