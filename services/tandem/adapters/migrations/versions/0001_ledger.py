@@ -7,6 +7,8 @@ float; statistics double precision. Owner: services/tandem/portfolio.
 
 from alembic import op
 
+from tandem.domain.errors import Permanent
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -237,4 +239,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Never: the book is append-only. Restore a backup instead."""
-    raise NotImplementedError
+    raise Permanent("migrations do not go back: restore a backup into an older version instead")

@@ -6,6 +6,8 @@ are statistics, hence double precision. Times are ns UTC (event time). Owner: se
 
 from alembic import op
 
+from tandem.domain.errors import Permanent
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -85,4 +87,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Never: history is append-only. Restore a backup instead."""
-    raise NotImplementedError
+    raise Permanent("migrations do not go back: restore a backup into an older version instead")
