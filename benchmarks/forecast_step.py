@@ -13,10 +13,11 @@ from tandem.adapters.onnx_network import CHUNK_ROWS, OnnxNetwork
 from tandem.domain.ids import PairId, SectorId, Symbol
 from tandem.domain.market import Bar, BarSet
 from tandem.flow.forecast import initial_forecasts, step
-from tandem.quant.bundle import Bundle, Calibration, Garch11, PairModel, PairStart
+from tandem.quant.bundle import Bundle, Calibration, PairModel, PairStart
 from tandem.quant.features import FEATURES
 from tandem.quant.gru import Weights, predict
 from tandem.quant.network import neutral
+from tandem.quant.volatility import Kind, Shocks, Volatility
 from tandem.trainer.onnx_graph import onnx_graph
 
 HIDDEN, SEQUENCE = 64, 10
@@ -68,7 +69,9 @@ def bundle(pairs: int) -> Bundle:
                 intercept=0.0,
                 phi=0.95,
                 half_life_bars=13.5,
-                garch=Garch11(omega=0.05, alpha=0.1, beta=0.85, nu=6.0, scale=0.01),
+                volatility=Volatility(
+                    kind=Kind.GARCH, shocks=Shocks.STUDENT_T, omega=0.05, alpha=0.1, gamma=0.0, beta=0.85, nu=6.0, skew=None, scale=0.01
+                ),
                 profile=(1.0,) * 390,
                 start=PairStart(spread=0.0, variance=1.0, bars=500, window=((0.0,) * len(FEATURES),) * SEQUENCE),
             )

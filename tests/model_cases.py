@@ -7,9 +7,10 @@ import numpy as np
 
 from tandem.domain.ids import PairId, SectorId, Symbol
 from tandem.domain.market import Bar, BarSet
-from tandem.quant.bundle import Bundle, Calibration, Garch11, PairModel, PairStart
+from tandem.quant.bundle import Bundle, Calibration, PairModel, PairStart
 from tandem.quant.features import FEATURES
 from tandem.quant.panel import Panel
+from tandem.quant.volatility import Kind, Shocks, Volatility
 from tandem.trainer.options import TrainingOptions, load_options
 
 CONFIG = Path(__file__).parents[1] / "config"
@@ -29,7 +30,9 @@ def pair_model(leg_a: str = "KO", leg_b: str = "PEP", *, slots: int = 1, beta: f
         intercept=0.0004,
         phi=0.95,
         half_life_bars=13.5,
-        garch=Garch11(omega=0.05, alpha=0.1, beta=0.85, nu=6.0, scale=0.01),
+        volatility=Volatility(
+            kind=Kind.GARCH, shocks=Shocks.STUDENT_T, omega=0.05, alpha=0.1, gamma=0.0, beta=0.85, nu=6.0, skew=None, scale=0.01
+        ),
         profile=tuple(np.linspace(2.0, 0.5, slots).tolist()) if slots > 1 else (1.0,),
         start=PairStart(spread=0.01, variance=1.1, bars=500, window=((0.0,) * len(FEATURES),) * SEQUENCE),
     )

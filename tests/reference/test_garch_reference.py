@@ -4,6 +4,7 @@ Source of the prices: the sp500_dataset inside the skfolio wheel (BSD-3). Tolera
 """
 
 import gzip
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,8 +13,8 @@ import pandas as pd
 import pytest
 from arch import arch_model
 
+from model_cases import pair_model
 from tandem.quant import garch
-from tandem.quant.bundle import Garch11
 from tandem.quant.cointegration import fit_spread
 
 PAIRS = ["KO-PEP", "XOM-CVX", "BAC-JPM", "AAPL-MSFT", "JNJ-PFE", "WMT-HD", "MRK-LLY"]
@@ -44,7 +45,7 @@ def test_fit_likelihood_and_forecast_agree_with_arch(log_close: pd.DataFrame, pa
     ours = garch.log_likelihood(unit, fitted)
     assert ours == pytest.approx(reference.loglikelihood, rel=1e-6)
     omega, alpha, beta, nu = reference.params
-    theirs = Garch11(omega=omega, alpha=alpha, beta=beta, nu=nu, scale=fitted.scale)
+    theirs = replace(fitted, omega=omega, alpha=alpha, beta=beta, nu=nu)
     assert garch.log_likelihood(unit, theirs) == pytest.approx(reference.loglikelihood, rel=1e-10)  # the function, not only its peak
     last = garch.variance_path(unit, fitted)[-1]
     forecast = fitted.omega + fitted.alpha * unit[-1] ** 2 + fitted.beta * last
@@ -57,13 +58,13 @@ def test_the_variance_path_agrees_with_arch(log_close: pd.DataFrame) -> None:
     unit = unit / unit.std()
     reference = arch_model(unit, mean="Zero", vol="GARCH", p=1, q=1, dist="t", rescale=False).fit(disp="off")
     omega, alpha, beta, nu = reference.params
-    path = garch.variance_path(unit, Garch11(omega=omega, alpha=alpha, beta=beta, nu=nu, scale=1.0))
+    path = garch.variance_path(unit, replace(pair_model().volatility, omega=omega, alpha=alpha, beta=beta, nu=nu, scale=1.0))
     np.testing.assert_allclose(path, reference.conditional_volatility**2, rtol=1e-9)
 
 
 def test_parameters_of_a_simulated_series_are_recovered() -> None:
     """20,000 values of a known GARCH(1,1)-t: within four standard errors of a fit of this length (measured by arch: .02, .01, .015, .3)."""
-    true = Garch11(omega=0.05, alpha=0.10, beta=0.85, nu=6.0, scale=1.0)
+    true = replace(pair_model().volatility, omega=0.05, alpha=0.10, beta=0.85, nu=6.0, scale=1.0)
     rng = np.random.default_rng(5)
     shocks = rng.standard_t(true.nu, 20_000) * np.sqrt((true.nu - 2) / true.nu)
     series, variance = np.empty(20_000), 1.0

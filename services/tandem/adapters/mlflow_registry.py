@@ -32,6 +32,7 @@ _LOADER_MODULES = (
     "quant/bundle.py",
     "quant/hybrid.py",
     "quant/network.py",
+    "quant/volatility.py",
     "adapters/__init__.py",
     "adapters/onnx_network.py",
     "adapters/pyfunc_loader.py",

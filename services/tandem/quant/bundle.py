@@ -6,13 +6,13 @@ settings and seed give the same digest. Written by the trainer, read by forecast
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from tandem.domain.errors import BadRecord
 from tandem.domain.ids import PairId, SectorId, Symbol, pair_id, sector_id, symbol
+from tandem.quant.volatility import Kind, Shocks, Volatility
 
 FORMAT = 1  # generation of this format; part of the registered model's name
 DOCUMENT = "bundle.json"
@@ -22,23 +22,6 @@ GRAPH = "gru.onnx"
 def model_name(sector: str) -> str:
     """The registered model's name of a sector."""
     return f"pairs_trading_gru_garch_{sector}_v{FORMAT}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Garch11:
-    """GARCH(1,1) with Student-t innovations, for innovations divided by `scale` and by the root of their slot's profile."""
-
-    omega: float
-    alpha: float
-    beta: float
-    nu: float  # degrees of freedom, above 2
-    scale: float  # standard deviation of the training innovations, spread units; the recursion runs at unit variance
-
-    def __post_init__(self) -> None:
-        if not (self.omega > 0 and self.alpha >= 0 and self.beta >= 0 and self.nu > 2 and self.scale > 0 and math.isfinite(self.scale)):
-            raise ValueError(f"GARCH parameters out of range: {self}")
-        if self.alpha + self.beta >= 1:
-            raise ValueError(f"alpha + beta = {self.alpha + self.beta}, must be below 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +45,10 @@ class PairTest:
     half_life_bars: float | None  # None when the spread shows no reversion
     declared: bool
     passed: bool
+    correlation: float | None = None  # of one-bar log returns
+    johansen_trace: float | None = None  # of no cointegration; a constant, one lagged difference
+    johansen_critical: float | None = None  # its 5 % critical value
+    hurst: float | None = None  # of the spread; 0.5 is a random walk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +73,7 @@ class PairModel:
     intercept: float  # AR(1): E[next] = intercept + phi * spread
     phi: float
     half_life_bars: float
-    garch: Garch11
+    volatility: Volatility
     profile: tuple[float, ...]  # variance factor per slot of the session; (1.0,) for daily bars
     start: PairStart
 
@@ -203,4 +190,6 @@ def _bundle(document: dict[str, Any], graph: bytes) -> Bundle:
 def _pair(row: dict[str, Any]) -> PairModel:
     start = PairStart(**row["start"] | {"window": tuple(map(tuple, row["start"]["window"]))})
     legs = {"leg_a": symbol(row["leg_a"]), "leg_b": symbol(row["leg_b"])}
-    return PairModel(**row | legs | {"garch": Garch11(**row["garch"]), "profile": tuple(row["profile"]), "start": start})
+    raw = row["volatility"]
+    volatility = Volatility(**raw | {"kind": Kind(raw["kind"]), "shocks": Shocks(raw["shocks"])})
+    return PairModel(**row | legs | {"volatility": volatility, "profile": tuple(row["profile"]), "start": start})

@@ -4,6 +4,7 @@ The only place where they are written: training folds `advance` over the past, s
 numbers. Everything is elementwise over pairs: a pair's result does not depend on the others.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tandem.quant.bundle import PairModel
+from tandem.quant.volatility import Kind
 
 Vector = NDArray[np.float64]
 
@@ -25,6 +27,7 @@ FEATURES = (
     "moved_away",  # z_change in the direction of the last bar's sign: above 0 when the spread left its mean
     "slot_fraction",  # of the bar within the session; 0 for daily bars
 )
+_MEAN_ABS_NORMAL = math.sqrt(2 / math.pi)
 _RESIDUAL_MAX = 8.0  # a Student-t with 4 degrees of freedom exceeds it once in 1,500 bars
 
 
@@ -40,7 +43,9 @@ class PairArrays:
     scale: Vector
     omega: Vector
     alpha: Vector
+    gamma: Vector
     garch_beta: Vector
+    exponential: NDArray[np.bool_]  # EGARCH: the recursion is of the logarithm
     profile: Vector
 
 
@@ -70,10 +75,12 @@ def pair_arrays(pairs: Sequence[PairModel]) -> PairArrays:
         spread_sd=column([p.spread_sd for p in pairs]),
         intercept=column([p.intercept for p in pairs]),
         phi=column([p.phi for p in pairs]),
-        scale=column([p.garch.scale for p in pairs]),
-        omega=column([p.garch.omega for p in pairs]),
-        alpha=column([p.garch.alpha for p in pairs]),
-        garch_beta=column([p.garch.beta for p in pairs]),
+        scale=column([p.volatility.scale for p in pairs]),
+        omega=column([p.volatility.omega for p in pairs]),
+        alpha=column([p.volatility.alpha for p in pairs]),
+        gamma=column([p.volatility.gamma for p in pairs]),
+        garch_beta=column([p.volatility.beta for p in pairs]),
+        exponential=np.array([p.volatility.kind is Kind.EGARCH for p in pairs]),
         profile=np.array([p.profile for p in pairs], dtype=np.float64),
     )
 
@@ -97,7 +104,7 @@ def advance(arrays: PairArrays, spread_last: Vector, variance: Vector, *, prices
         spread = spread_of(arrays, *prices)
         innovation = (spread - arrays.intercept - arrays.phi * spread_last) / (arrays.scale * np.sqrt(arrays.profile[:, slot]))
         residual = innovation / np.sqrt(variance)
-        variance_next = arrays.omega + arrays.alpha * innovation**2 + arrays.garch_beta * variance
+        variance_next = _variance_next(arrays, innovation, variance)
         z = spread / arrays.spread_sd
         z_last = spread_last / arrays.spread_sd
         rows = _rows(residual, variance_next, z, z_last, slot / slots)
@@ -119,6 +126,17 @@ def advance(arrays: PairArrays, spread_last: Vector, variance: Vector, *, prices
 def scaled(rows: Vector, mean: Vector, sd: Vector) -> NDArray[np.float32]:
     """Feature rows (..., F) as the network sees them. mean, sd: (F,), from the training part only."""
     return ((rows - mean) / sd).astype(np.float32)
+
+
+def _variance_next(arrays: PairArrays, innovation: Vector, variance: Vector) -> Vector:
+    """The recursions of quant/volatility.py, each pair's own."""
+    reaction = arrays.alpha + arrays.gamma * (innovation < 0)
+    linear = arrays.omega + reaction * innovation**2 + arrays.garch_beta * variance
+    if not arrays.exponential.any():
+        return linear
+    residual = innovation / np.sqrt(variance)
+    news = arrays.alpha * (np.abs(residual) - _MEAN_ABS_NORMAL) + arrays.gamma * residual
+    return np.where(arrays.exponential, np.exp(arrays.omega + news + arrays.garch_beta * np.log(variance)), linear)
 
 
 def _rows(residual: Vector, variance_next: Vector, z: Vector, z_last: Vector, slot_fraction: float) -> Vector:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import optimize, special
 
 from tandem.domain.errors import Permanent
-from tandem.quant.bundle import Garch11
+from tandem.quant.volatility import Kind, Shocks, Volatility
 
 Vector = NDArray[np.float64]
 
@@ -81,20 +81,20 @@ def backcast(series: Vector) -> float:
     return float(weights @ series[:count] ** 2 / weights.sum())
 
 
-def variance_path(series: Vector, parameters: Garch11) -> Vector:
+def variance_path(series: Vector, parameters: Volatility) -> Vector:
     """Conditional variance (T,) of a series (T,) at unit scale: result[t] is known before series[t]. Starts at the backcast."""
     variance, _ = _recursion(series**2, parameters.omega, parameters.alpha, parameters.beta, backcast(series))
     return variance
 
 
-def log_likelihood(series: Vector, parameters: Garch11) -> float:
+def log_likelihood(series: Vector, parameters: Volatility) -> float:
     """Log likelihood of a series (T,) at unit scale, standardised Student-t."""
     vector = np.array([parameters.omega, parameters.alpha, parameters.beta, parameters.nu])
     value, _ = _negative_log_likelihood(vector, series**2, backcast(series))
     return -value
 
 
-def fit(series: Vector) -> Garch11:
+def fit(series: Vector) -> Volatility:
     """Maximum likelihood fit of a series (T,) with mean zero, any scale: it is divided by its standard deviation first.
 
     Raises TooFewBars below 100 values, ConstantSeries when it does not move, NotConverged when no start of the optimiser ends in a maximum.
@@ -108,7 +108,9 @@ def fit(series: Vector) -> Garch11:
     unit = series / scale
     best = _maximise(unit**2, backcast(unit))
     omega, alpha, beta, nu = best.tolist()
-    return Garch11(omega=omega, alpha=alpha, beta=beta, nu=nu, scale=scale)
+    return Volatility(
+        kind=Kind.GARCH, shocks=Shocks.STUDENT_T, omega=omega, alpha=alpha, gamma=0.0, beta=beta, nu=nu, skew=None, scale=scale
+    )
 
 
 def _maximise(squares: Vector, start: float) -> Vector:

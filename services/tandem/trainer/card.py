@@ -50,12 +50,11 @@ def verdict(bundle: Bundle) -> str:
 
 def _pairs(bundle: Bundle) -> list[str]:
     declared = {test.pair for test in bundle.tests if test.declared}
-    lines = ["## Pairs", "", "| pair | beta | half-life, bars | alpha + beta | nu | why |", "|---|---|---|---|---|---|"]
+    lines = ["## Pairs", "", "| pair | beta | half-life, bars | persistence | nu | why |", "|---|---|---|---|---|---|"]
     for p in bundle.pairs:
         why = "declared" if p.pair in declared else "screened"
-        lines.append(
-            f"| {p.pair} | {p.beta:.3f} | {p.half_life_bars:.1f} | {p.garch.alpha + p.garch.beta:.3f} | {p.garch.nu:.1f} | {why} |"
-        )
+        tail = "-" if p.volatility.nu is None else f"{p.volatility.nu:.1f}"
+        lines.append(f"| {p.pair} | {p.beta:.3f} | {p.half_life_bars:.1f} | {p.volatility.persistence:.3f} | {tail} | {why} |")
     return [*lines, ""]
 
 

@@ -60,7 +60,7 @@ def fit_pair(panel: Panel, pair: PairId, slots: int, options: TrainingOptions) -
         intercept=fitted.intercept,
         phi=fitted.phi,
         half_life_bars=fitted.half_life_bars,
-        garch=garch.fit(fitted.innovations / np.sqrt(profile[slot])),
+        volatility=garch.fit(fitted.innovations / np.sqrt(profile[slot])),
         profile=tuple(profile.tolist()),
         start=_NO_START,
     )

@@ -7,7 +7,7 @@ import pytest
 
 from model_cases import bundle_of, pair_model
 from tandem.domain.errors import BadRecord
-from tandem.quant.bundle import DOCUMENT, GRAPH, Calibration, Garch11, PairTest, Rejection, decode, encode, model_name
+from tandem.quant.bundle import DOCUMENT, GRAPH, Calibration, PairTest, Rejection, decode, encode, model_name
 
 
 def test_a_bundle_survives_encoding_exactly() -> None:
@@ -77,8 +77,8 @@ def test_what_is_no_bundle_is_refused_by_name(files: dict[str, bytes], reason: s
 
 def test_numbers_that_cannot_be_are_refused() -> None:
     """An invalid record cannot exist: integrated variance, wrong legs, a negative slope, a pair twice."""
-    with pytest.raises(ValueError, match=r"alpha \+ beta"):
-        Garch11(omega=0.1, alpha=0.5, beta=0.5, nu=5, scale=1)
+    with pytest.raises(ValueError, match=r"persistence 1\.0"):
+        replace(pair_model().volatility, alpha=0.5, beta=0.5)
     with pytest.raises(ValueError, match="legs"):
         replace(pair_model(), leg_a=pair_model("XOM", "CVX").leg_a)
     with pytest.raises(ValueError, match="slope"):

@@ -92,12 +92,12 @@ def test_the_filter_goes_on_between_fits() -> None:
     pair = fit_pair(panel.before(300), PAIR.pair, 1, tiny_options())
     history = fold(panel, [pair])[0]
     spread = panel.log_close("AAA") - pair.beta * panel.log_close("BBB") - pair.mu
-    unit = (spread[1:] - pair.intercept - pair.phi * spread[:-1]) / pair.garch.scale
+    unit = (spread[1:] - pair.intercept - pair.phi * spread[:-1]) / pair.volatility.scale
     last = int(np.searchsorted(history.close_ns, panel.close_ns[300]))
     assert len(np.unique(history.variance[last:])) == len(history.variance[last:])
-    expected = pair.garch.omega + pair.garch.alpha * unit[1:] ** 2 + pair.garch.beta * history.variance[:-1]
+    expected = pair.volatility.omega + pair.volatility.alpha * unit[1:] ** 2 + pair.volatility.beta * history.variance[:-1]
     np.testing.assert_allclose(history.variance[1:], expected, rtol=1e-12)
-    batch = garch.variance_path(unit, pair.garch)  # another start, forgotten after hundreds of bars
+    batch = garch.variance_path(unit, pair.volatility)  # another start, forgotten after hundreds of bars
     np.testing.assert_allclose(history.variance[last:-1], batch[last + 1 :], rtol=1e-4)
 
 
