@@ -12,8 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
 
-from tandem.domain.errors import Permanent
+from tandem.quant.rejections import ConstantSeries, FitRejected, NotConverged, NotStationary, TooFewBars
 from tandem.quant.volatility import Kind, Shocks, Volatility
+
+__all__ = [
+    "PERSISTENCE_MAX",
+    "ConstantSeries",
+    "FitRejected",
+    "NotConverged",
+    "NotStationary",
+    "TooFewBars",
+    "backcast",
+    "fit",
+    "log_likelihood",
+    "variance_path",
+]
 
 Vector = NDArray[np.float64]
 
@@ -23,36 +36,6 @@ _OMEGA_MIN = 1e-8
 _BARS_MIN = 100  # below this the four parameters are noise
 _BACKCAST_BARS, _BACKCAST_DECAY = 75, 0.94
 _STARTS = tuple((alpha, persistence) for persistence in (0.5, 0.9, 0.98) for alpha in (0.03, 0.1, 0.2))
-
-
-class FitRejected(Permanent):
-    """A series cannot be fitted. `reason` is the short code that the bundle records."""
-
-    reason = "fit_rejected"
-
-
-class TooFewBars(FitRejected):
-    """Fewer bars than the fit needs."""
-
-    reason = "too_few_bars"
-
-
-class ConstantSeries(FitRejected):
-    """The series does not move, so nothing can be estimated."""
-
-    reason = "constant_series"
-
-
-class NotStationary(FitRejected):
-    """The spread or its variance has no level to return to."""
-
-    reason = "not_stationary"
-
-
-class NotConverged(FitRejected):
-    """The optimiser found no maximum."""
-
-    reason = "not_converged"
 
 
 @numba.njit(cache=True)
