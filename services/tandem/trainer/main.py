@@ -1,61 +1,18 @@
 """From a table of prices to a bundle: fit, score on the hold-out, fit again. No clock, no file, no server: same input, same digest."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 from tandem.adapters.onnx_network import OnnxNetwork
-from tandem.domain.errors import Permanent
-from tandem.domain.ids import PairId, SectorId
-from tandem.quant import gru
-from tandem.quant.bundle import Bundle, Calibration, PairTest
-from tandem.quant.calibration import calibrate
-from tandem.quant.features import FEATURES, Vector
-from tandem.quant.history import PairHistory, Samples, fold, samples_of
+from tandem.quant.bundle import Bundle
+from tandem.quant.features import FEATURES
+from tandem.quant.history import fold
 from tandem.quant.panel import Panel
 from tandem.trainer.evaluation import holdout_metrics
-from tandem.trainer.onnx_graph import onnx_graph
 from tandem.trainer.options import TrainingOptions
-from tandem.trainer.pair_fits import PairFits, fit_pairs, with_start
+from tandem.trainer.pair_fits import with_start
+from tandem.trainer.span_fit import Fitted, NoPairs, SectorTask, SpanTooShort, enough, fit_span, samples_for
 
-_TIMES_MIN = 10  # forecasts at different times in each part; Diebold-Mariano needs as many
-
-
-class NoPairs(Permanent):
-    """No declared pair could be fitted and none passed screening: the sector has no model. `tests` holds what screening found."""
-
-    def __init__(self, message: str, tests: tuple[PairTest, ...] = ()) -> None:
-        super().__init__(message)
-        self.tests = tests
-
-
-class SpanTooShort(Permanent):
-    """The training span leaves too little for one of its parts."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Fitted:
-    """A model as fitted on one span, before it becomes a bundle."""
-
-    fits: PairFits
-    feature_mean: Vector
-    feature_sd: Vector
-    onnx: bytes
-    calibration: Calibration
-    trained: gru.Trained
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SectorTask:
-    """What to train besides the data and the options."""
-
-    sector: SectorId
-    bar: str
-    slots: int  # bars in the longest session
-    declared: tuple[PairId, ...]
-    data_digest: str
+__all__ = ["Fitted", "NoPairs", "SectorTask", "SpanTooShort", "fit_span", "train_sector"]
 
 
 def train_sector(task: SectorTask, panel: Panel, options: TrainingOptions) -> Bundle:
@@ -71,9 +28,9 @@ def train_sector(task: SectorTask, panel: Panel, options: TrainingOptions) -> Bu
 
 def _trained(task: SectorTask, panel: Panel, options: TrainingOptions) -> Bundle:
     holdout_at = int(len(panel.close_ns) * (1 - options.holdout_share))
-    scored = _fit(task, panel.before(holdout_at), options)
-    samples = _samples(fold(panel, scored.fits.pairs), task, options)
-    holdout = _enough(samples.take(from_ns=int(panel.close_ns[holdout_at]), to_ns=int(panel.close_ns[-1]) + 1), "hold-out")
+    scored = fit_span(task, panel.before(holdout_at), options)
+    samples = samples_for(fold(panel, scored.fits.pairs), task, options)
+    holdout = enough(samples.take(from_ns=int(panel.close_ns[holdout_at]), to_ns=int(panel.close_ns[-1]) + 1), "hold-out")
     earlier = samples.take(from_ns=0, to_ns=int(panel.close_ns[holdout_at]))
     metrics = holdout_metrics(
         holdout,
@@ -81,58 +38,8 @@ def _trained(task: SectorTask, panel: Panel, options: TrainingOptions) -> Bundle
         scored.calibration,
         base_rate=float(earlier.reverted.mean()),
     )
-    final = _fit(task, panel, options) if options.refit else scored
+    final = fit_span(task, panel, options) if options.refit else scored
     return _bundle(task, panel, options, final=final, metrics=metrics)
-
-
-def _fit(task: SectorTask, panel: Panel, options: TrainingOptions) -> Fitted:
-    fits = fit_pairs(panel, task.declared, task.slots, options)
-    if not fits.pairs:
-        reasons = "; ".join(f"{r.pair}: {r.reason}: {r.detail}" for r in fits.rejections)
-        raise NoPairs(f"sector {task.sector}: no pair could be fitted ({reasons or 'none declared, none passed screening'})", fits.tests)
-    samples = _samples(fold(panel, fits.pairs), task, options)
-    border_ns = int(panel.close_ns[int(len(panel.close_ns) * (1 - options.validation_share))])
-    training = _enough(samples.take(from_ns=0, to_ns=border_ns), "training")
-    validation = _enough(samples.take(from_ns=border_ns, to_ns=int(panel.close_ns[-1]) + 1), "validation")
-    mean, sd = _scaler(training)
-    config = gru.NetworkConfig(**options.network.model_dump(exclude={"sequence"}))
-    trained = gru.train(_network_samples(training, mean, sd), _network_samples(validation, mean, sd), config)
-    graph = onnx_graph(trained.weights, options.network.sequence)
-    outputs = OnnxNetwork(graph)(validation.windows(mean, sd))
-    return Fitted(
-        fits=fits,
-        feature_mean=mean,
-        feature_sd=sd,
-        onnx=graph,
-        calibration=calibrate(outputs, validation.realised / validation.garch_variance, validation.reverted),
-        trained=trained,
-    )
-
-
-def _samples(histories: Sequence[PairHistory], task: SectorTask, options: TrainingOptions) -> Samples:
-    return samples_of(histories, sequence=options.network.sequence, horizon_bars=options.horizon_bars(task.bar), cost_bps=options.cost_bps)
-
-
-def _enough(samples: Samples, part: str) -> Samples:
-    times = len(np.unique(samples.close_ns))
-    if times < _TIMES_MIN:
-        raise SpanTooShort(
-            f"the {part} part holds forecasts at {times} times after purging, at least {_TIMES_MIN} are needed: train on more bars"
-        )
-    return samples
-
-
-def _scaler(training: Samples) -> tuple[Vector, Vector]:
-    """Mean and standard deviation (F,) of the rows that training windows end on; 1 where a feature does not vary."""
-    rows = training.rows[training.last_row]
-    sd = rows.std(axis=0)
-    return rows.mean(axis=0), np.where(sd > 1e-12, sd, 1.0)
-
-
-def _network_samples(samples: Samples, mean: Vector, sd: Vector) -> gru.Samples:
-    return gru.Samples(
-        windows=samples.windows(mean, sd), variance_ratio=samples.realised / samples.garch_variance, reverted=samples.reverted
-    )
 
 
 def _bundle(task: SectorTask, panel: Panel, options: TrainingOptions, *, final: Fitted, metrics: dict[str, float]) -> Bundle:
