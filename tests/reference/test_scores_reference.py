@@ -106,3 +106,38 @@ def test_half_life_by_hand() -> None:
         pytest.approx(10.0),
         pytest.approx(22.7565, abs=1e-4),
     ]
+
+
+@pytest.mark.parametrize("lags", [0, 4])
+def test_clark_west_is_the_t_value_of_the_adjusted_difference(lags: int) -> None:
+    """Clark and West (2007), equation 3.1, with HAC errors of statsmodels; one-sided normal p."""
+    truth, small, large = RNG.standard_normal(200), 0.1 * RNG.standard_normal(200), 0.3 * RNG.standard_normal(200)
+    adjusted = (truth - small) ** 2 - ((truth - large) ** 2 - (small - large) ** 2)
+    reference = sm.OLS(adjusted, np.ones(200)).fit(cov_type="HAC", cov_kwds={"maxlags": lags, "use_correction": False})
+    found = scores.clark_west(truth, small, large, lags=lags)
+    assert found.statistic == pytest.approx(float(reference.tvalues[0]), rel=1e-12)
+    assert found.p_value == pytest.approx(float(reference.pvalues[0]) / 2 if found.statistic > 0 else 1 - float(reference.pvalues[0]) / 2)
+
+
+def test_nested_models_bias_diebold_mariano_and_not_clark_west() -> None:
+    """White noise, forecast 0 against a rolling mean of 20: the larger model is useless. At 5 % Clark-West rejects 2 to 9 % of 400 samples;
+    Diebold-Mariano takes the noise for evidence against the larger model."""
+    rejected = {"clark_west": 0, "larger_worse": 0}
+    for seed in range(400):
+        noise = np.random.default_rng(seed).standard_normal(220)
+        mean = np.convolve(noise, np.ones(20) / 20, mode="valid")[:-1]
+        truth, zero = noise[20:], np.zeros(200)
+        rejected["clark_west"] += scores.clark_west(truth, zero, mean, lags=0).p_value < 0.05
+        test = scores.diebold_mariano((truth - mean) ** 2, truth**2, horizon=1, lags=0)
+        rejected["larger_worse"] += test.p_value < 0.05 and test.statistic > 0
+    assert 8 <= rejected["clark_west"] <= 36
+    assert rejected["larger_worse"] > 40
+
+
+def test_mse_mae_and_r2_agree_with_scikit_learn() -> None:
+    truth, forecast = RNG.chisquare(3, 80), RNG.chisquare(3, 80)
+    assert scores.mse(truth, forecast) == pytest.approx(metrics.mean_squared_error(truth, forecast), rel=1e-12)
+    assert scores.mae(truth, forecast) == pytest.approx(metrics.mean_absolute_error(truth, forecast), rel=1e-12)
+    assert scores.r2(truth, forecast) == pytest.approx(metrics.r2_score(truth, forecast), rel=1e-12)
+    with pytest.raises(ValueError, match="not defined"):
+        scores.r2(np.ones(5), np.ones(5))

@@ -1,6 +1,7 @@
 """Losses and tests that say whether a forecast is better than its baseline. Arrays in, plain numbers out.
 
-Variances are scored by QLIKE, one of the two losses that rank forecasts rightly when the truth is a noisy proxy (Patton 2011).
+Variances are scored by QLIKE and MSE, the two common losses that rank forecasts rightly when the truth is a noisy proxy (Patton 2011);
+MAE and R2 are for comparison with the literature.
 Probabilities are scored by Brier, AUC and MCC, each beside what a forecaster without skill gets.
 """
 
@@ -24,10 +25,36 @@ class DieboldMariano:
     mean_difference: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClarkWest:
+    """Test of a model against a smaller one nested in it. statistic above 0: the larger forecasts better. p_value one-sided."""
+
+    statistic: float
+    p_value: float
+
+
 def qlike(realised: Vector, forecast: Vector, floor: float = VARIANCE_FLOOR) -> Vector:
     """y/f - log(y/f) - 1 for each variance y and forecast f, both not below `floor`. 0 when equal. Patton (2011), equation 24."""
     ratio = np.maximum(realised, floor) / np.maximum(forecast, floor)
     return ratio - np.log(ratio) - 1
+
+
+def mse(realised: Vector, forecast: Vector) -> float:
+    """Mean squared error."""
+    return float(np.mean((realised - forecast) ** 2))
+
+
+def mae(realised: Vector, forecast: Vector) -> float:
+    """Mean absolute error. On variances it ranks forecasts by their medians, not their means: no ground for a choice."""
+    return float(np.mean(np.abs(realised - forecast)))
+
+
+def r2(realised: Vector, forecast: Vector) -> float:
+    """1 - SSE / SST, SST about the mean of `realised` itself, which no forecaster knew: may be below 0. Raises ValueError if constant."""
+    total = float(np.sum((realised - realised.mean()) ** 2))
+    if total == 0:
+        raise ValueError(f"all {len(realised)} realised values are equal: R2 is not defined")
+    return 1.0 - float(np.sum((realised - forecast) ** 2)) / total
 
 
 def newey_west_lags(count: int) -> int:
@@ -48,16 +75,36 @@ def diebold_mariano(loss: Vector, loss_baseline: Vector, *, horizon: int, lags: 
     if not 1 <= horizon <= lags + 1 <= count:
         raise ValueError(f"horizon {horizon} and {lags} lags for {count} losses, need 1 <= horizon <= lags + 1 <= losses")
     difference = loss - loss_baseline
-    mean = float(difference.mean())
-    centred = difference - mean
-    variance = float(centred @ centred) / count
-    for lag in range(1, lags + 1):
-        variance += 2 * (1 - lag / (lags + 1)) * float(centred[lag:] @ centred[:-lag]) / count
+    mean, variance = float(difference.mean()), _long_run_variance(difference, lags)
     if variance <= 0:
         return DieboldMariano(statistic=0.0, p_value=1.0, mean_difference=mean)
     correction = math.sqrt((count + 1 - 2 * horizon + horizon * (horizon - 1) / count) / count)
     statistic = mean / math.sqrt(variance / count) * correction
     return DieboldMariano(statistic=statistic, p_value=float(2 * stats.t.sf(abs(statistic), count - 1)), mean_difference=mean)
+
+
+def clark_west(realised: Vector, smaller: Vector, larger: Vector, *, lags: int) -> ClarkWest:
+    """Clark and West (2007): squared errors, corrected for the noise that the larger model's needless parameters add under the null.
+
+    realised, smaller, larger: (T,) target and the two forecasts in order of time; lags at least horizon - 1. Normal, one-sided.
+    Equal forecasts give statistic 0 and p 0.5. Raises ValueError for T < 10 or lags out of range.
+    """
+    count = len(realised)
+    if not len(smaller) == len(larger) == count or count < 10 or not 0 <= lags < count:
+        raise ValueError(f"{count}, {len(smaller)} and {len(larger)} values with {lags} lags, need three equally long of at least 10")
+    adjusted = (realised - smaller) ** 2 - (realised - larger) ** 2 + (smaller - larger) ** 2
+    variance = _long_run_variance(adjusted, lags)
+    statistic = float(adjusted.mean()) / math.sqrt(variance / count) if variance > 0 else 0.0
+    return ClarkWest(statistic=statistic, p_value=float(stats.norm.sf(statistic)))
+
+
+def _long_run_variance(series: Vector, lags: int) -> float:
+    """Newey and West (1987): Bartlett weights, autocovariances divided by T."""
+    centred = series - series.mean()
+    variance = float(centred @ centred)
+    for lag in range(1, lags + 1):
+        variance += 2 * (1 - lag / (lags + 1)) * float(centred[lag:] @ centred[:-lag])
+    return variance / len(series)
 
 
 def brier(label: NDArray[np.bool_], probability: Vector) -> float:
