@@ -73,7 +73,17 @@ def bundle(pairs: int) -> Bundle:
                     kind=Kind.GARCH, shocks=Shocks.STUDENT_T, omega=0.05, alpha=0.1, gamma=0.0, beta=0.85, nu=6.0, skew=None, scale=0.01
                 ),
                 profile=(1.0,) * 390,
-                start=PairStart(spread=0.0, variance=1.0, bars=500, window=((0.0,) * len(FEATURES),) * SEQUENCE),
+                leg_scales=(0.01, 0.01),
+                start=PairStart(
+                    spread=0.0,
+                    variance=1.0,
+                    missed=0,
+                    levels=(1.2, 0.9),
+                    leg_logs=(4.1, 5.0),
+                    leg_levels=(1.0, 1.0),
+                    bars=500,
+                    window=((0.0,) * len(FEATURES),) * SEQUENCE,
+                ),
             )
             for a, b in legs
         ),
@@ -91,7 +101,7 @@ def bar(close_ns: int, model: Bundle, rng: np.random.Generator) -> BarSet:
     template = Bar(symbol=Symbol("X"), open_ns=0, close_ns=close_ns, open=1, high=1, low=1, close=1, volume=1, trades=1)
     prices = np.exp(4 + 0.01 * rng.standard_normal(len(legs)))
     bars = {leg: replace(template, symbol=leg, close=price) for leg, price in zip(legs, prices.tolist(), strict=True)}
-    return BarSet(close_ns=close_ns, bars=bars, session_ns=0, slot=close_ns % 390)
+    return BarSet(close_ns=close_ns, bars=bars, session_ns=0, slot=close_ns % 390, number=close_ns, next_slot=(close_ns + 1) % 390)
 
 
 def median_us(call: Callable[[], object], repeats: int = 400) -> float:

@@ -34,7 +34,17 @@ def pair_model(leg_a: str = "KO", leg_b: str = "PEP", *, slots: int = 1, beta: f
             kind=Kind.GARCH, shocks=Shocks.STUDENT_T, omega=0.05, alpha=0.1, gamma=0.0, beta=0.85, nu=6.0, skew=None, scale=0.01
         ),
         profile=tuple(np.linspace(2.0, 0.5, slots).tolist()) if slots > 1 else (1.0,),
-        start=PairStart(spread=0.01, variance=1.1, bars=500, window=((0.0,) * len(FEATURES),) * SEQUENCE),
+        leg_scales=(0.012, 0.009),
+        start=PairStart(
+            spread=0.01,
+            variance=1.1,
+            missed=0,
+            levels=(1.2, 0.9),
+            leg_logs=(4.1, 5.0),
+            leg_levels=(1.0, 1.0),
+            bars=500,
+            window=((0.0,) * len(FEATURES),) * SEQUENCE,
+        ),
     )
 
 
@@ -64,13 +74,14 @@ def bundle_of(*pairs: PairModel, onnx: bytes = b"graph", trained_to_ns: int = 0,
     )
 
 
-def bar_set(close_ns: int, prices: dict[str, float], *, slot: int = 0) -> BarSet:
-    """A set with one bar per symbol that closes at this price."""
+def bar_set(close_ns: int, prices: dict[str, float], *, slot: int = 0, number: int | None = None, next_slot: int = 0) -> BarSet:
+    """A set with one bar per symbol that closes at this price; numbered by its day unless said otherwise."""
     bars = {
         Symbol(name): Bar(symbol=Symbol(name), open_ns=close_ns - 1, close_ns=close_ns, open=p, high=p, low=p, close=p, volume=1, trades=1)
         for name, p in prices.items()
     }
-    return BarSet(close_ns=close_ns, bars=bars, session_ns=close_ns - 1, slot=slot)
+    number = close_ns // DAY_NS if number is None else number
+    return BarSet(close_ns=close_ns, bars=bars, session_ns=close_ns - 1, slot=slot, number=number, next_slot=next_slot)
 
 
 def market(bars: int = 700, *, seed: int = 1, symbols: tuple[str, ...] = ("AAA", "BBB", "CCC"), phi: float = 0.9, slots: int = 1) -> Panel:
@@ -85,17 +96,29 @@ def market(bars: int = 700, *, seed: int = 1, symbols: tuple[str, ...] = ("AAA",
         walks[t, 0] = 0.7 * walks[t, 1] + 1.0 + spread
     times = np.arange(bars)
     close_ns = (times // slots + 1) * DAY_NS + (times % slots + 1) * (DAY_NS // (2 * slots))
+    return panel_of_closes(close_ns, np.exp(walks), symbols=symbols, slots=slots)
+
+
+def panel_of_closes(close_ns: np.ndarray, close: np.ndarray, *, symbols: tuple[str, ...], slots: int = 1) -> Panel:
+    """A panel of these closes (T, S) without a missing bar."""
+    times = np.arange(len(close_ns), dtype=np.int64)
     return Panel(
-        symbols=tuple(map(Symbol, symbols)), close_ns=close_ns.astype(np.int64), slot=(times % slots).astype(np.int64), close=np.exp(walks)
+        symbols=tuple(map(Symbol, symbols)),
+        close_ns=close_ns.astype(np.int64),
+        slot=times % slots,
+        number=times,
+        next_slot=(times + 1) % slots,
+        close=close,
     )
 
 
 def bar_sets(panel: Panel) -> list[BarSet]:
     """The panel as the BarSets that would have made it."""
     sets = []
-    for close_ns, slot, row in zip(panel.close_ns.tolist(), panel.slot.tolist(), panel.close.tolist(), strict=True):
+    columns = (panel.close_ns, panel.slot, panel.number, panel.next_slot)
+    for row, close_ns, slot, number, next_slot in zip(panel.close.tolist(), *(column.tolist() for column in columns), strict=True):
         prices = {name: price for name, price in zip(panel.symbols, row, strict=True) if not np.isnan(price)}
-        sets.append(bar_set(close_ns, prices, slot=slot))
+        sets.append(bar_set(close_ns, prices, slot=slot, number=number, next_slot=next_slot))
     return sets
 
 

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -40,7 +41,7 @@ def _grid() -> SessionGrid:
 def panel() -> Panel:
     """A labelled synthetic market whose bars lie on real sessions."""
     made = market(bars=600, symbols=SYMBOLS)
-    return Panel(symbols=made.symbols, close_ns=_grid().close_ns[: len(made.close_ns)], slot=made.slot, close=made.close)
+    return replace(made, close_ns=_grid().close_ns[: len(made.close_ns)])
 
 
 @pytest.fixture(scope="module")

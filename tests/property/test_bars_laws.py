@@ -42,6 +42,10 @@ def pieces(items: list, cuts: list[int]) -> list[list]:
     return [items[a:b] for a, b in pairwise(edges)]
 
 
+def bars_in(open_ns: int, close_ns: int) -> int:
+    return len(range(open_ns, close_ns, GRID.bar_ns))
+
+
 def naive_bars(ticks: list[tuple[int, float, int, int]]) -> list[BarSet]:
     """The definition, one tick at a time, in plain Python."""
     held: dict[tuple[int, int, int, int], dict[Symbol, list]] = defaultdict(lambda: defaultdict(list))
@@ -67,7 +71,14 @@ def naive_bars(ticks: list[tuple[int, float, int, int]]) -> list[BarSet]:
                 volume=sum(size for _, size in trades),
                 trades=len(trades),
             )
-        sets.append(BarSet(close_ns=close_ns, bars=bars, session_ns=session_ns, slot=slot))
+        every = [
+            (opens, k)
+            for opens, closes in zip(GRID.open_ns.tolist(), GRID.close_ns.tolist(), strict=True)
+            for k in range(bars_in(opens, closes))
+        ]
+        number = every.index((session_ns, slot))
+        next_slot = every[number + 1][1] if number + 1 < len(every) else 0
+        sets.append(BarSet(close_ns=close_ns, bars=bars, session_ns=session_ns, slot=slot, number=number, next_slot=next_slot))
     return sets
 
 

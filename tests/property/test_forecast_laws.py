@@ -1,5 +1,7 @@
 """Laws of the forecast: step by step equals the batch exactly, pairs do not touch each other, twice is once."""
 
+from dataclasses import fields, replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from tandem.adapters.onnx_network import OnnxNetwork
 from tandem.domain.forecasts import Forecast
 from tandem.flow.forecast import ForecastState, initial_forecasts, step
 from tandem.quant.bundle import Bundle
-from tandem.quant.features import FEATURES, scaled
+from tandem.quant.features import FEATURES, FilterState, scaled
 from tandem.quant.gru import Weights
 from tandem.quant.history import fold
 from tandem.quant.hybrid import hybrid
@@ -99,8 +101,10 @@ def test_bars_delivered_again_change_nothing(panel: Panel, again: int) -> None:
         repeated, new = step(repeated, item, NETWORK)
         forecasts += new
     assert forecasts == plain
-    for name in ("spread", "variance", "window", "bars", "withheld"):
+    for name in ("window", "bars", "withheld"):
         assert np.array_equal(getattr(repeated, name), getattr(state, name))
+    for part in fields(FilterState):
+        assert np.array_equal(getattr(repeated.filter, part.name), getattr(state.filter, part.name))
 
 
 @settings(max_examples=15, deadline=None)
@@ -109,5 +113,5 @@ def test_what_comes_out_is_finite(panel: Panel, jump: float) -> None:
     """Whatever a price does, a published number is finite and a variance above 0."""
     close = panel.close.copy()
     close[30] *= jump
-    _, forecasts = served(bundle_of(*PAIRS), Panel(symbols=panel.symbols, close_ns=panel.close_ns, slot=panel.slot, close=close))
+    _, forecasts = served(bundle_of(*PAIRS), replace(panel, close=close))
     assert all(np.isfinite(f.variance) and f.variance > 0 and 0 <= f.reversion_probability <= 1 for f in forecasts)

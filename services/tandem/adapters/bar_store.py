@@ -122,5 +122,12 @@ def read_bar_sets(  # noqa: PLR0917 a range of one series: splitting it into a r
 
 
 def _bar_set(grid: SessionGrid, close_ns: int, bars: dict[Symbol, Bar]) -> BarSet:
-    session_ns = int(grid.open_ns[int(np.searchsorted(grid.open_ns, close_ns, side="left")) - 1])
-    return BarSet(close_ns=close_ns, bars=bars, session_ns=session_ns, slot=(close_ns - 1 - session_ns) // grid.bar_ns)
+    place = grid.places(np.array([close_ns]))
+    return BarSet(
+        close_ns=close_ns,
+        bars=bars,
+        session_ns=int(place.session_ns[0]),
+        slot=int(place.slot[0]),
+        number=int(place.number[0]),
+        next_slot=int(place.next_slot[0]),
+    )

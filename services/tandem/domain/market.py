@@ -1,6 +1,6 @@
 """Ticks, heartbeats and bars. Times are int nanoseconds UTC."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -84,6 +84,8 @@ class BarSet:
     bars: dict[Symbol, Bar]
     session_ns: int  # open of the session that holds the bar
     slot: int  # 0-based number of the bar within its session
+    number: int  # of the bar among all bars of the grid, traded in or not: the difference of two is the bars between them
+    next_slot: int  # of the grid's next bar: 0 after the last of a session, be it a half day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +98,7 @@ class SessionGrid:
     open_ns: NDArray[np.int64]
     close_ns: NDArray[np.int64]
     bar_ns: int
+    first_bar: NDArray[np.int64] = field(init=False, repr=False)  # (n + 1,) number of each session's first bar, then of all bars
 
     def __post_init__(self) -> None:
         if self.bar_ns <= 0:
@@ -104,10 +107,31 @@ class SessionGrid:
             raise ValueError("each session must close after it opens")
         if len(self.open_ns) > 1 and np.any(self.open_ns[1:] < self.close_ns[:-1]):
             raise ValueError("sessions must be ascending and disjoint")
+        bars = -(-(self.close_ns - self.open_ns) // self.bar_ns)
+        object.__setattr__(self, "first_bar", np.concatenate(([0], np.cumsum(bars))).astype(np.int64))
 
     @property
     def slots_max(self) -> int:
         """Bars in the longest session."""
         if len(self.open_ns) == 0:
             return 0
-        return int(-(-int((self.close_ns - self.open_ns).max()) // self.bar_ns))
+        return int(np.diff(self.first_bar).max())
+
+    def places(self, close_ns: NDArray[np.int64]) -> "BarPlaces":
+        """Where the bars that close at these times (n,) stand in the grid. Times within the grid; see BarSet for the columns."""
+        session = np.searchsorted(self.open_ns, close_ns, side="left") - 1
+        slot = (close_ns - 1 - self.open_ns[session]) // self.bar_ns
+        last = slot + 1 == np.diff(self.first_bar)[session]
+        return BarPlaces(
+            session_ns=self.open_ns[session], slot=slot, number=self.first_bar[session] + slot, next_slot=np.where(last, 0, slot + 1)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BarPlaces:
+    """Columns (n,) of BarSet for n bars."""
+
+    session_ns: NDArray[np.int64]
+    slot: NDArray[np.int64]
+    number: NDArray[np.int64]
+    next_slot: NDArray[np.int64]

@@ -203,13 +203,13 @@ def _close(state: BarState, watermark_ns: int) -> tuple[BarState, tuple[BarSet, 
 
 
 def _bar_sets(grid: SessionGrid, symbols: tuple[Symbol, ...], closed: _Table) -> tuple[BarSet, ...]:
-    session = np.searchsorted(grid.open_ns, closed["close_ns"], side="left") - 1
-    opens = grid.open_ns[session]
-    slots = (closed["close_ns"] - 1 - opens) // grid.bar_ns
+    places = grid.places(closed["close_ns"])
+    columns = (places.session_ns, places.slot, places.number, places.next_slot)
     sets: list[BarSet] = []
     bars: dict[Symbol, Bar] = {}
     rows: list[tuple[Any, ...]] = closed.tolist()
-    for i, (row, session_ns, slot) in enumerate(zip(rows, opens.tolist(), slots.tolist(), strict=True)):
+    for i, (row, *place) in enumerate(zip(rows, *(column.tolist() for column in columns), strict=True)):
+        session_ns, slot, number, next_slot = place
         close_ns, symbol, _, _, open_, high, low, close, volume, trades = row
         bars[symbols[symbol]] = Bar(
             symbol=symbols[symbol],
@@ -224,6 +224,15 @@ def _bar_sets(grid: SessionGrid, symbols: tuple[Symbol, ...], closed: _Table) ->
         )
         if i + 1 == len(rows) or rows[i + 1][0] != close_ns:
             # By name, because the numbering of symbols depends on which frame came first.
-            sets.append(BarSet(close_ns=close_ns, bars=dict(sorted(bars.items())), session_ns=session_ns, slot=slot))
+            sets.append(
+                BarSet(
+                    close_ns=close_ns,
+                    bars=dict(sorted(bars.items())),
+                    session_ns=session_ns,
+                    slot=slot,
+                    number=number,
+                    next_slot=next_slot,
+                )
+            )
             bars = {}
     return tuple(sets)

@@ -13,7 +13,7 @@ from tandem.domain.forecasts import Forecast
 from tandem.domain.ids import Symbol
 from tandem.domain.market import BarSet
 from tandem.quant.bundle import Bundle
-from tandem.quant.features import FEATURES, PairArrays, Step, Vector, advance, pair_arrays, scaled
+from tandem.quant.features import FEATURES, FilterState, PairArrays, Step, Vector, advance, pair_arrays, scaled, started
 from tandem.quant.hybrid import hybrid
 from tandem.quant.network import Network, Outputs
 
@@ -37,15 +37,18 @@ class ForecastState:
 
     table: PairTable
     close_ns: int  # bars up to this one have been taken in
-    spread: Vector  # (P,)
-    variance: Vector  # (P,) of the next bar, unit scale
+    number: int | None  # of that bar in the grid; None where training ended outside the grid: the first bar then counts as the next one
+    filter: FilterState
     window: NDArray[np.float32]  # (P, sequence, F) scaled
     bars: NDArray[np.int64]  # (P,) since the end of training
     withheld: NDArray[np.int64]  # (P,) bars in which both legs traded and no finite forecast came out
 
 
-def initial_forecasts(bundle: Bundle) -> ForecastState:
-    """The state at the end of training. Raises ValueError for a bundle with another feature schema."""
+def initial_forecasts(bundle: Bundle, number: int | None = None) -> ForecastState:
+    """The state at the end of training; number: of its last bar in the grid that is served.
+
+    Raises ValueError for a bundle with another feature schema.
+    """
     if bundle.features != FEATURES:
         raise ValueError(f"the bundle has features {bundle.features}, this version computes {FEATURES}")
     symbols = {symbol: i for i, symbol in enumerate(sorted({leg for p in bundle.pairs for leg in (p.leg_a, p.leg_b)}))}
@@ -61,8 +64,8 @@ def initial_forecasts(bundle: Bundle) -> ForecastState:
     return ForecastState(
         table=table,
         close_ns=bundle.trained_to_ns,
-        spread=np.array([p.start.spread for p in bundle.pairs]),
-        variance=np.array([p.start.variance for p in bundle.pairs]),
+        number=number,
+        filter=started(bundle.pairs),
         window=np.array([p.start.window for p in bundle.pairs], dtype=np.float32),
         bars=np.zeros(len(bundle.pairs), dtype=np.int64),
         withheld=np.zeros(len(bundle.pairs), dtype=np.int64),
@@ -85,8 +88,9 @@ def step(state: ForecastState, bar_set: BarSet, network: Network) -> tuple[Forec
             close[index] = bar.close
     price_a, price_b = close[table.leg_a], close[table.leg_b]
     traded = ~(np.isnan(price_a) | np.isnan(price_b))
-    moved = advance(table.arrays, state.spread, state.variance, prices=(price_a, price_b), slot=bar_set.slot)
-    after = _taken_in(state, moved, bar_set.close_ns)
+    passed = 1 if state.number is None else bar_set.number - state.number
+    moved = advance(table.arrays, state.filter, prices=(price_a, price_b), slot=bar_set.slot, next_slot=bar_set.next_slot, passed=passed)
+    after = _taken_in(state, moved, bar_set)
     rows = np.flatnonzero(moved.valid)
     forecasts = _forecasts(after, moved, rows, outputs=network(after.window[rows]), prices=(price_a, price_b)) if len(rows) else {}
     shown = np.zeros(len(traded), dtype=bool)
@@ -94,16 +98,16 @@ def step(state: ForecastState, bar_set: BarSet, network: Network) -> tuple[Forec
     return replace(after, withheld=state.withheld + (traded & ~shown)), tuple(forecasts.values())
 
 
-def _taken_in(state: ForecastState, moved: Step, close_ns: int) -> ForecastState:
+def _taken_in(state: ForecastState, moved: Step, bar_set: BarSet) -> ForecastState:
     valid, table = moved.valid, state.table
     window = state.window.copy()
     window[valid, :-1] = state.window[valid, 1:]
     window[valid, -1] = scaled(moved.rows[valid], table.feature_mean, table.feature_sd)
     return replace(
         state,
-        close_ns=close_ns,
-        spread=np.where(valid, moved.spread, state.spread),
-        variance=np.where(valid, moved.variance, state.variance),
+        close_ns=bar_set.close_ns,
+        number=bar_set.number,
+        filter=moved.state,
         window=window,
         bars=state.bars + valid,
     )

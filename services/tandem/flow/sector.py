@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from tandem.domain.forecasts import Forecast, ForecastBatch, ModelRef
 from tandem.domain.market import BarSet, Heartbeat, SessionGrid, TickFrame
 from tandem.flow import bars as bar_flow
@@ -37,7 +39,7 @@ def initial_sector(model: SectorModel, past: Sequence[BarSet] = (), replay_id: s
     state = SectorState(
         replay_id=replay_id,
         bars=bar_flow.initial_bars(model.grid),
-        forecasts=initial_forecasts(model.bundle),
+        forecasts=initial_forecasts(model.bundle, _number(model)),
         latest={},
     )
     for bar_set in past:
@@ -63,6 +65,14 @@ def step(model: SectorModel, state: SectorState, event: TickFrame | Heartbeat) -
     if isinstance(event, Heartbeat) and (event.end_of_stream or not closed or closed[-1].close_ns < event.watermark_ns):
         batches.append(_batch(model, event, event.watermark_ns, (), end=event.end_of_stream))
     return state, tuple(batches)
+
+
+def _number(model: SectorModel) -> int | None:
+    """Of the last training bar in the grid; None outside it."""
+    grid, close_ns = model.grid, model.bundle.trained_to_ns
+    if not len(grid.open_ns) or not grid.open_ns[0] < close_ns <= grid.close_ns[-1]:
+        return None
+    return int(grid.places(np.array([close_ns])).number[0])
 
 
 def _advance(model: SectorModel, state: SectorState, bar_set: BarSet) -> tuple[SectorState, tuple[Forecast, ...]]:

@@ -1,7 +1,8 @@
 """The model bundle: all that one MLflow version is. A JSON document and an ONNX graph, held together by a digest of both.
 
 The digest depends on content only: no clock, commit or registry version is inside, so that two trainings on the same data with the same
-settings and seed give the same digest. Written by the trainer, read by forecasters. Knows no file, server or library of either.
+settings and seed give the same digest. What has a default here was added later; a bundle says so by leaving it at that. Written by the
+trainer, read by forecasters. Knows no file, server or library of either.
 """
 
 import hashlib
@@ -30,6 +31,10 @@ class PairStart:
 
     spread: float
     variance: float  # of the next bar, at unit scale and before its slot's profile
+    missed: int  # bars of the grid since the pair's last one
+    levels: tuple[float, float]  # fast and slow mean of squared innovations, unit scale
+    leg_logs: tuple[float, float]  # log prices of legs a and b at the pair's last bar
+    leg_levels: tuple[float, float]  # mean of the legs' squared returns, unit scale
     bars: int  # training bars of this pair
     window: tuple[tuple[float, ...], ...]  # (sequence, features), scaled, oldest first; exact float32 values
 
@@ -61,6 +66,59 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RejectedSymbol:
+    """A symbol whose prices were not fit to be used, and why: none of its pairs was tested."""
+
+    symbol: Symbol
+    reason: str  # short code
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolatilityCandidate:
+    """One variance model that was tried on a pair. The one with the least BIC among those without a `rejected` reason was taken."""
+
+    kind: Kind
+    shocks: Shocks
+    log_likelihood: float | None  # of the innovations at unit scale; None where the fit was rejected
+    bic: float | None
+    rejected: str = ""  # short code: not_converged, not_stationary ...
+
+    def __post_init__(self) -> None:
+        if (self.bic is None) != bool(self.rejected) or (self.log_likelihood is None) != (self.bic is None):
+            raise ValueError(f"a candidate has its likelihood and BIC or the reason of its rejection; found {self}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fold:
+    """One part of the walk-forward: a model fitted on the bars before `tested_from_ns` was scored on those from there on."""
+
+    trained_to_ns: int  # close of the last bar that this fold's model saw
+    tested_from_ns: int
+    tested_to_ns: int  # close of the last bar of the test part
+    pairs: tuple[PairId, ...]  # chosen on the bars before the test part
+    windows: int  # that were scored
+    skipped: str = ""  # why there is no score, where there is none
+
+    def __post_init__(self) -> None:
+        if not self.trained_to_ns < self.tested_from_ns <= self.tested_to_ns:
+            raise ValueError(f"a fold is fitted wholly before its test part; found {self}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """The rule whose profit the metrics state: in from |z| = entry_z where a reversion is at least so probable, out below exit_z."""
+
+    entry_z: float = 2.0
+    exit_z: float = 0.5
+    probability_min: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.exit_z < self.entry_z or not 0 <= self.probability_min < 1:
+            raise ValueError(f"0 <= exit_z < entry_z and probability_min in [0, 1); found {self}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PairModel:
     """One pair's fitted numbers. spread = log a - beta log b - mu; its mean is AR(1); all from the training span only."""
 
@@ -74,14 +132,18 @@ class PairModel:
     phi: float
     half_life_bars: float
     volatility: Volatility
+    leg_scales: tuple[float, float]  # standard deviation of the one-bar log returns of legs a and b
     profile: tuple[float, ...]  # variance factor per slot of the session; (1.0,) for daily bars
     start: PairStart
+    candidates: tuple[VolatilityCandidate, ...] = ()  # every variance model that was tried, the best first
 
     def __post_init__(self) -> None:
         if pair_id(self.leg_a, self.leg_b) != self.pair:
             raise ValueError(f"pair {self.pair} has legs {self.leg_a} and {self.leg_b}")
         if not 0 <= abs(self.phi) < 1 or self.spread_sd <= 0 or self.half_life_bars <= 0:
             raise ValueError(f"pair {self.pair}: phi in (-1, 1), spread_sd and half_life_bars above 0; found {self}")
+        if min(self.leg_scales) <= 0:
+            raise ValueError(f"pair {self.pair}: leg_scales must be above 0; found {self.leg_scales}")
         if not self.profile or min(self.profile) <= 0:
             raise ValueError(f"pair {self.pair}: the profile needs a factor above 0 for each slot")
 
@@ -110,7 +172,7 @@ class Bundle:
     bar: str
     trained_from_ns: int
     trained_to_ns: int  # close of the last training bar; serving ignores bars up to it
-    holdout_from_ns: int  # the scores in `metrics` are of bars from here on, by a model fitted before them
+    holdout_from_ns: int  # the scores in `metrics` are of bars from here on, each by a model fitted before it
     data_digest: str  # sha256 of the data file
     seed: int
     horizon_bars: int
@@ -126,6 +188,13 @@ class Bundle:
     metrics: dict[str, float]
     settings: dict[str, Any]  # all hyperparameters, plain JSON values
     onnx: bytes
+    rejected_symbols: tuple[RejectedSymbol, ...] = ()
+    folds: tuple[Fold, ...] = ()  # of the walk-forward that the metrics come from, in order of time
+    thresholds: Thresholds = Thresholds()
+    cell: str = "correction"  # of the network
+    members: int = 1  # networks that `onnx` averages
+    trial: int = 1  # which of the configurations tried for this study this one is
+    trials: int = 1  # how many were tried: what the deflated Sharpe ratio charges for
 
     def __post_init__(self) -> None:
         width = len(self.features)
@@ -136,6 +205,8 @@ class Bundle:
         for pair in self.pairs:
             if len(pair.start.window) != self.sequence or any(len(row) != width for row in pair.start.window):
                 raise ValueError(f"pair {pair.pair}: the window must be {self.sequence} x {width}")
+        if not 1 <= self.trial <= self.trials or self.members < 1:
+            raise ValueError(f"trial {self.trial} of {self.trials} with {self.members} members: 1 <= trial <= trials, members from 1")
 
     @property
     def digest(self) -> str:
@@ -184,12 +255,22 @@ def _bundle(document: dict[str, Any], graph: bytes) -> Bundle:
     document["pairs"] = tuple(map(_pair, document["pairs"]))
     document["tests"] = tuple(PairTest(**row) for row in document["tests"])
     document["rejections"] = tuple(Rejection(**row) for row in document["rejections"])
+    document["rejected_symbols"] = tuple(RejectedSymbol(**row) for row in document["rejected_symbols"])
+    document["folds"] = tuple(Fold(**row | {"pairs": tuple(row["pairs"])}) for row in document["folds"])
+    document["thresholds"] = Thresholds(**document["thresholds"])
     return Bundle(**document, onnx=graph)
 
 
 def _pair(row: dict[str, Any]) -> PairModel:
-    start = PairStart(**row["start"] | {"window": tuple(map(tuple, row["start"]["window"]))})
-    legs = {"leg_a": symbol(row["leg_a"]), "leg_b": symbol(row["leg_b"])}
-    raw = row["volatility"]
-    volatility = Volatility(**raw | {"kind": Kind(raw["kind"]), "shocks": Shocks(raw["shocks"])})
-    return PairModel(**row | legs | {"volatility": volatility, "profile": tuple(row["profile"]), "start": start})
+    start, raw = row["start"], row["volatility"]
+    pairs = {name: tuple(start[name]) for name in ("levels", "leg_logs", "leg_levels")}
+    parts = {
+        "leg_a": symbol(row["leg_a"]),
+        "leg_b": symbol(row["leg_b"]),
+        "volatility": Volatility(**raw | {"kind": Kind(raw["kind"]), "shocks": Shocks(raw["shocks"])}),
+        "leg_scales": tuple(row["leg_scales"]),
+        "profile": tuple(row["profile"]),
+        "candidates": tuple(VolatilityCandidate(**c | {"kind": Kind(c["kind"]), "shocks": Shocks(c["shocks"])}) for c in row["candidates"]),
+        "start": PairStart(**start | pairs | {"window": tuple(map(tuple, start["window"]))}),
+    }
+    return PairModel(**row | parts)

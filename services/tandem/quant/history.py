@@ -5,7 +5,7 @@ only here; each sample states the span of bars that it touches, so that parts ca
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tandem.domain.errors import Permanent
 from tandem.quant.bundle import PairModel, PairStart
-from tandem.quant.features import FEATURES, Vector, advance, pair_arrays, scaled
+from tandem.quant.features import FEATURES, FilterState, Vector, advance, not_begun, pair_arrays, scaled
 from tandem.quant.network import Windows
 from tandem.quant.panel import Panel
 
@@ -28,14 +28,21 @@ class PairHistory:
     variance: Vector  # (n,) unit scale, of the next bar
     expected_spread: Vector  # (n,) of the next bar
     garch_variance: Vector  # (n,) of the next bar
+    elapsed: NDArray[np.int64]  # (n,) bars since the pair's last one
     rows: Vector  # (n, F) not scaled
+    end: FilterState  # of this pair alone, after the panel's last bar
 
     def start(self, sequence: int, mean: Vector, sd: Vector) -> PairStart:
-        """The state after the last bar."""
+        """The state after the last bar of the panel."""
         window = scaled(self.rows[-sequence:], mean, sd)
+        levels, leg_logs, leg_levels = ((float(a), float(b)) for ((a, b),) in (self.end.levels, self.end.leg_logs, self.end.leg_levels))
         return PairStart(
-            spread=float(self.spread[-1]),
-            variance=float(self.variance[-1]),
+            spread=float(self.end.spread[0]),
+            variance=float(self.end.variance[0]),
+            missed=int(self.end.missed[0]),
+            levels=levels,
+            leg_logs=leg_logs,
+            leg_levels=leg_levels,
             bars=len(self.spread) + 1,
             window=tuple(tuple(row) for row in window.astype(np.float64).tolist()),
         )
@@ -77,26 +84,34 @@ def fold(panel: Panel, pairs: Sequence[PairModel]) -> tuple[PairHistory, ...]:
     close_a, close_b = panel.close[:, leg_a], panel.close[:, leg_b]
     bars, count = len(panel.close_ns), len(pairs)
     valid = np.zeros((bars, count), dtype=bool)
-    tables = {name: np.empty((bars, count)) for name in ("spread", "variance", "expected_spread", "garch_variance")}
+    tables = {name: np.empty((bars, count)) for name in ("spread", "expected_spread", "garch_variance")}
+    elapsed, variance = np.zeros((bars, count), dtype=np.int64), np.empty((bars, count))
     rows = np.empty((bars, count, len(FEATURES)))
-    spread, variance = np.full(count, np.nan), np.ones(count)  # NaN: not begun
-    for t, slot in enumerate(panel.slot.tolist()):
-        moved = advance(arrays, spread, variance, prices=(close_a[t], close_b[t]), slot=slot)
-        valid[t], rows[t] = moved.valid, moved.rows
+    state = not_begun(count)
+    places = zip(panel.slot.tolist(), panel.next_slot.tolist(), np.diff(panel.number, prepend=panel.number[:1] - 1).tolist(), strict=True)
+    for t, (slot, next_slot, passed) in enumerate(places):
+        moved = advance(arrays, state, prices=(close_a[t], close_b[t]), slot=slot, next_slot=next_slot, passed=passed)
+        state = moved.state
+        valid[t], rows[t], elapsed[t], variance[t] = moved.valid, moved.rows, moved.elapsed, state.variance
         for name, table in tables.items():
             table[t] = getattr(moved, name)
-        begins = np.isnan(spread) & np.isfinite(moved.spread)
-        spread = np.where(moved.valid | begins, moved.spread, spread)
-        variance = np.where(moved.valid, moved.variance, variance)
     return tuple(
         PairHistory(
             pair=pair,
             close_ns=panel.close_ns[valid[:, i]],
             rows=rows[valid[:, i], i],
+            variance=variance[valid[:, i], i],
+            elapsed=elapsed[valid[:, i], i],
+            end=_only(state, i),
             **{name: table[valid[:, i], i] for name, table in tables.items()},
         )
         for i, pair in enumerate(pairs)
     )
+
+
+def _only(state: FilterState, place: int) -> FilterState:
+    """The state of one of the pairs."""
+    return FilterState(**{part.name: getattr(state, part.name)[place : place + 1] for part in fields(state)})
 
 
 def samples_of(histories: Sequence[PairHistory], *, sequence: int, horizon_bars: int, cost_bps: float) -> Samples:
@@ -138,6 +153,8 @@ def _samples(history: PairHistory, sequence: int, horizon_bars: int, cost_bps: f
     cost = 2 * (1 + abs(history.pair.beta)) * cost_bps * 1e-4  # both legs, in and out
     label = reverted(history.spread, horizon_bars=horizon_bars, cost=cost)
     last = np.arange(sequence - 1, count)
+    # The forecast is of the grid's next bar: where the pair did not trade in it, nothing says how that came out.
+    last = last[history.elapsed[last + 1] == 1]
     return Samples(
         rows=history.rows,
         last_row=last,

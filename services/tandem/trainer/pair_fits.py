@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tandem.domain.ids import PairId, pair_legs
 from tandem.quant import garch
@@ -14,7 +15,9 @@ from tandem.quant.garch import FitRejected
 from tandem.quant.panel import Panel
 from tandem.trainer.options import TrainingOptions
 
-_NO_START = PairStart(spread=0.0, variance=1.0, bars=0, window=())  # replaced once the filter has run over the span
+_NO_START = PairStart(
+    spread=0.0, variance=1.0, missed=0, levels=(1.0, 1.0), leg_logs=(0.0, 0.0), leg_levels=(1.0, 1.0), bars=0, window=()
+)  # replaced once the filter has run over the span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +64,15 @@ def fit_pair(panel: Panel, pair: PairId, slots: int, options: TrainingOptions) -
         phi=fitted.phi,
         half_life_bars=fitted.half_life_bars,
         volatility=garch.fit(fitted.innovations / np.sqrt(profile[slot])),
+        leg_scales=(_leg_scale(log_a[both]), _leg_scale(log_b[both])),
         profile=tuple(profile.tolist()),
         start=_NO_START,
     )
+
+
+def _leg_scale(log_close: NDArray[np.float64]) -> float:
+    """Standard deviation about zero of the one-bar returns. A leg that never moves has failed `fit_spread` before."""
+    return float(np.sqrt(np.mean(np.diff(log_close) ** 2)))
 
 
 def with_start(pair: PairModel, start: PairStart) -> PairModel:

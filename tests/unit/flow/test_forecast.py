@@ -78,7 +78,7 @@ def test_a_pair_advances_only_when_both_legs_traded() -> None:
     state, forecasts = step(start, bar_set(DAY_NS, {"KO": 60.0, "XOM": 100.0, "CVX": 150.0, "ZZZ": 1.0}), neutral)
     assert [f.pair for f in forecasts] == ["XOM-CVX"]
     assert state.bars.tolist() == [0, 1]
-    assert state.spread[0] == start.spread[0]
+    assert state.filter.spread[0] == start.filter.spread[0]
     assert state.withheld.tolist() == [0, 0]
     assert np.array_equal(state.window[0], start.window[0])
 
@@ -97,13 +97,13 @@ def test_a_bar_without_any_pair_asks_no_network() -> None:
 @pytest.mark.parametrize("price", [0.0, -3.0, math.inf, 1e-320])
 def test_a_price_that_cannot_be_is_withheld_and_leaves_the_state(price: float) -> None:
     """Not finite is never published, is counted, and the next good bar goes on from the old state."""
-    start = initial_forecasts(BUNDLE)
+    start = initial_forecasts(BUNDLE, number=0)
     state, forecasts = step(start, bar_set(DAY_NS, PRICES | {"KO": price}), neutral)
     if forecasts:  # a tiny price is absurd, but its logarithm is finite
         assert all(math.isfinite(f.variance) for f in forecasts)
         return
     assert state.withheld.tolist() == [1, 0]
-    assert state.spread[0] == start.spread[0]
+    assert state.filter.spread[0] == start.filter.spread[0]
     _, (after,) = step(state, bar_set(2 * DAY_NS, PRICES), neutral)
     _, (direct,) = step(start, bar_set(2 * DAY_NS, PRICES), neutral)
     assert after == direct
@@ -137,8 +137,8 @@ def test_the_variance_of_the_next_bar_is_that_of_the_next_slot() -> None:
     bundle = bundle_of(pair_model(slots=4))
     profile = bundle.pairs[0].profile
     for slot, following in ((1, 2), (3, 0)):
-        state, (forecast,) = step(initial_forecasts(bundle), bar_set(DAY_NS, PRICES, slot=slot), neutral)
-        assert forecast.garch_variance == pytest.approx(float(state.variance[0]) * 0.01**2 * profile[following], rel=1e-12)
+        state, (forecast,) = step(initial_forecasts(bundle), bar_set(DAY_NS, PRICES, slot=slot, next_slot=following), neutral)
+        assert forecast.garch_variance == pytest.approx(float(state.filter.variance[0]) * 0.01**2 * profile[following], rel=1e-12)
 
 
 def test_another_feature_schema_is_refused() -> None:

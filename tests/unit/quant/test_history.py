@@ -8,6 +8,7 @@ import pytest
 from model_cases import SEQUENCE, market, pair_model, tiny_options, with_gaps
 from tandem.domain.errors import Permanent
 from tandem.quant import garch
+from tandem.quant.features import FEATURES
 from tandem.quant.history import fold, reverted, samples_of
 from tandem.quant.panel import Panel
 from tandem.trainer.pair_fits import fit_pair
@@ -33,7 +34,7 @@ def test_the_target_of_a_window_lies_wholly_after_it() -> None:
     panel = market(120)
     before, t = samples(panel), 60
     row = int(np.flatnonzero(before.close_ns == panel.close_ns[t])[0])
-    zero, one = np.zeros(8), np.ones(8)
+    zero, one = np.zeros(len(FEATURES)), np.ones(len(FEATURES))
     later = samples(changed(panel, t + 1))
     assert np.array_equal(later.windows(zero, one)[row], before.windows(zero, one)[row])
     assert later.garch_variance[row] == before.garch_variance[row]
