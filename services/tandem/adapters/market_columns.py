@@ -1,6 +1,6 @@
 """Columns of a Parquet file as checked numpy arrays. What cannot be used is refused with file, row and column, never skipped.
 
-Used by adapters/market_file.py only, which knows what the columns mean.
+Used by adapters/market_file.py, which knows what the columns mean, and by adapters/market_defects.py, which leaves symbols out.
 """
 
 from collections.abc import Sequence
@@ -30,6 +30,7 @@ class Columns:
 
     path: Path
     table: pa.Table
+    rows: NDArray[np.int64] | None = None  # of the file, counted from 0, where some have been left out
 
     @classmethod
     def read(cls, path: Path, names: Sequence[str]) -> "Columns":
@@ -51,9 +52,20 @@ class Columns:
         """Raise BadRecord for the first row that is bad."""
         if not bad.any():
             return
-        row = int(bad.argmax())
+        raise BadRecord("value_refused", self.finding(column, int(bad.argmax()), allowed))
+
+    def finding(self, column: str, row: int, allowed: str) -> str:
+        """What stands in a row, counted from 0 here and from 1 in the text, and what is allowed there."""
         found = self.table.column(column)[row].as_py()
-        raise BadRecord("value_refused", f"{self.file}, row {row + 1}, column {column}: found {found}, allowed is {allowed}")
+        place = row if self.rows is None else int(self.rows[row])
+        return f"{self.file}, row {place + 1}, column {column}: found {found}, allowed is {allowed}"
+
+    def where(self, keep: NDArray[np.bool_]) -> "Columns":
+        """Only the rows (n,) that are kept; messages go on counting as the file does."""
+        if keep.all():
+            return self
+        rows = np.flatnonzero(keep)
+        return Columns(self.path, self.table.filter(pa.array(keep)).combine_chunks(), rows if self.rows is None else self.rows[rows])
 
     def symbols(self, column: str) -> tuple[NDArray[np.int64], tuple[Symbol, ...]]:
         """(n,) number of each row's symbol, and the symbols in ascending order."""
@@ -105,20 +117,20 @@ class Columns:
 
     def prices(self, column: str) -> NDArray[np.float64]:
         """(n,) prices, finite and above 0."""
-        prices = self._numbers(column)
+        prices = self.numbers(column)
         self.refuse(column, ~(np.isfinite(prices) & (prices > 0)), "a finite price above 0")
         return prices
 
     def present_prices(self, column: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Rows that have a price, and the prices; empty cells (null or NaN) are left out."""
-        prices = self._numbers(column)
+        prices = self.numbers(column)
         present = ~np.isnan(prices)
         self.refuse(column, present & ~(np.isfinite(prices) & (prices > 0)), "a finite price above 0, or an empty cell")
         return np.flatnonzero(present), prices[present]
 
     def whole(self, column: str, *, low: int, high: int) -> NDArray[np.int64]:
         """(n,) whole numbers from low to high."""
-        numbers = self._numbers(column)
+        numbers = self.numbers(column)
         bad = ~np.isfinite(numbers) | (numbers != np.floor(numbers)) | (numbers < low) | (numbers > high)
         self.refuse(column, bad, f"a whole number from {low} to {high}")
         return numbers.astype(np.int64)
@@ -130,17 +142,26 @@ class Columns:
         twice[order[1:]] = (np.diff(index[order]) == 0) & (np.diff(times[order]) == 0)
         self.refuse(column, twice, f"one row for each {each}")
 
-    def _values(self, column: str) -> Any:
-        chunked = self.table.column(column)
-        return chunked.chunk(0) if chunked.num_chunks == 1 else chunked.combine_chunks()
-
-    def _numbers(self, column: str) -> NDArray[np.float64]:
+    def numbers(self, column: str) -> NDArray[np.float64]:
         """(n,) numbers as float64, null as NaN: exact for whole numbers below 2^53."""
         values = self._values(column)
         kind = values.type
         if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
             raise self._type_error(column, "numbers")
         return np.asarray(values.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
+
+    def raw_times(self, column: str) -> NDArray[np.int64]:
+        """(n,) times or dates as whole numbers that order them, in the file's unit; numpy's NaT where there is none."""
+        values = self._values(column)
+        if pa.types.is_date32(values.type):
+            values = values.cast(pa.timestamp("s"))
+        if not (pa.types.is_timestamp(values.type) or pa.types.is_date(values.type)):
+            raise self._type_error(column, "times or dates")
+        return np.asarray(pc.fill_null(values.cast(pa.int64()), int(np.datetime64("NaT").astype(np.int64))).to_numpy(zero_copy_only=False))
+
+    def _values(self, column: str) -> Any:
+        chunked = self.table.column(column)
+        return chunked.chunk(0) if chunked.num_chunks == 1 else chunked.combine_chunks()
 
     def _as_ns(self, column: str, values: Any) -> NDArray[np.int64]:
         unit_ns = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}[values.type.unit]

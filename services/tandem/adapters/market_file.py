@@ -9,6 +9,7 @@ Four kinds of file, told apart by their columns:
 which nobody can trade: it is left out and named in `MarketData.ignored`.
 
 Called by recycler (to replay), trainer (to train) and the CLI. Refuses a malformed file as a whole: BadRecord names file, row and column.
+With drop_bad only the symbols that have a bad row are left out, and named with the reason in `MarketData.rejections`.
 """
 
 import hashlib
@@ -23,10 +24,12 @@ from numpy.typing import NDArray
 
 from tandem.adapters.calendar import session_grid
 from tandem.adapters.market_columns import Columns
+from tandem.adapters.market_defects import drop_long, drop_wide
 from tandem.domain.errors import BadRecord, BadSetting
 from tandem.domain.ids import Symbol, symbol
 from tandem.domain.market import KIND_TRADE, TICK_DTYPE, TickArray
 from tandem.domain.units import NS_PER_MS, NS_PER_S
+from tandem.quant.quality import SymbolRejection
 
 # What a file of bars holds besides the close, which is the tick's price. Row i belongs to tick i.
 BAR_DTYPE = np.dtype([("start_ns", "<i8"), ("open", "<f8"), ("high", "<f8"), ("low", "<f8"), ("volume", "<i8")])
@@ -63,18 +66,21 @@ class MarketData:
     bars: BarArray | None  # of each tick's bar, None where the file has closes or trades only
     ignored: tuple[str, ...] = ()  # columns of indices
     empty_cells: int = 0  # of a wide file
+    rejections: tuple[SymbolRejection, ...] = ()  # symbols that drop_bad left out, ascending
 
 
 def load_market_data(
-    path: Path, *, symbols: Iterable[str] | None = None, from_ns: int | None = None, to_ns: int | None = None
+    path: Path, *, symbols: Iterable[str] | None = None, from_ns: int | None = None, to_ns: int | None = None, drop_bad: bool = False
 ) -> MarketData:
     """The ticks of a file in [from_ns, to_ns) and of the symbols asked for; all of them by default.
 
     A bar becomes one trade: price = close, size = volume (1 where it is 0), time = end of the bar - 1 ms, for a daily bar the close of its
     session - 1 ms. trade_id counts the symbol's rows from 1 in order of time, over the whole file whatever is asked for.
-    Raises BadSetting if there is no such file, BadRecord if it is malformed or does not hold a symbol that is asked for.
+    drop_bad leaves out each symbol with a price that is not finite or not above 0, a bad volume, a time that is missing, that stands
+    twice or before an earlier one, and goes on with the others. `symbols` then names what is wanted of what is left.
+    Raises BadSetting if there is no such file, BadRecord if it is malformed, does not hold a symbol that is asked for, or nothing is left.
     """
-    data = _read(Path(path))
+    data = _read(Path(path), drop_bad=drop_bad)
     if symbols is not None:
         data = _only(data, tuple(symbols))
     event_ns = data.ticks["event_ns"]
@@ -85,7 +91,7 @@ def load_market_data(
     return replace(data, ticks=data.ticks[start:stop].copy(), bars=None if data.bars is None else data.bars[start:stop].copy())
 
 
-def _read(path: Path) -> MarketData:
+def _read(path: Path, *, drop_bad: bool) -> MarketData:
     if not path.is_file():
         raise BadSetting(f"market data {path}: there is no such file")
     with path.open("rb") as file:
@@ -97,22 +103,30 @@ def _read(path: Path) -> MarketData:
     names = set(schema.names)
     timed = "ts" if "ts" in names else "date"
     if {"symbol", "ts", "price", "size"} <= names:
-        return _trades(Columns.read(path, ("symbol", "ts", "price", "size")), digest)
+        return _trades(Columns.read(path, ("symbol", "ts", "price", "size")), digest, drop_bad=drop_bad)
     if {"symbol", timed, *_BAR_COLUMNS} <= names:
-        return _bars(Columns.read(path, ("symbol", timed, *_BAR_COLUMNS)), timed, digest)
+        return _bars(Columns.read(path, ("symbol", timed, *_BAR_COLUMNS)), timed, digest, drop_bad=drop_bad)
     if {"symbol", "date", "close"} <= names:
-        return _closes(Columns.read(path, ("symbol", "date", "close")), digest)
+        return _closes(Columns.read(path, ("symbol", "date", "close")), digest, drop_bad=drop_bad)
     if "date" in names and "symbol" not in names and len(names) > 1:
-        return _wide(path, tuple(name for name in schema.names if name != "date"), digest)
+        return _wide(path, tuple(name for name in schema.names if name != "date"), digest, drop_bad=drop_bad)
     raise BadRecord("columns_unknown", f"{path.name}: found the columns {', '.join(schema.names)}; allowed are {_ALLOWED}")
 
 
-def _trades(columns: Columns, digest: str) -> MarketData:
+def _trades(columns: Columns, digest: str, *, drop_bad: bool) -> MarketData:
+    rejections: tuple[SymbolRejection, ...] = ()
+    if drop_bad:
+        columns, rejections = drop_long(columns, timed="ts", prices=("price",), size="size", sizes=(1, _SIZE_MAX), unique=False)
     sizes = columns.whole("size", low=1, high=_SIZE_MAX)
-    return _assembled(columns, digest, event_ns=columns.times_ns("ts"), prices=columns.prices("price"), sizes=sizes)
+    data = _assembled(columns, digest, event_ns=columns.times_ns("ts"), prices=columns.prices("price"), sizes=sizes)
+    return replace(data, rejections=rejections)
 
 
-def _bars(columns: Columns, timed: str, digest: str) -> MarketData:
+def _bars(columns: Columns, timed: str, digest: str, *, drop_bad: bool) -> MarketData:
+    rejections: tuple[SymbolRejection, ...] = ()
+    if drop_bad:
+        prices = ("open", "high", "low", "close")
+        columns, rejections = drop_long(columns, timed=timed, prices=prices, size="volume", sizes=(0, _SIZE_MAX), unique=True)
     index, _ = columns.symbols("symbol")
     start_ns = columns.times_ns("ts") if timed == "ts" else columns.days_ns("date")
     columns.check_unique(timed, index, start_ns, each=f"symbol and {timed}")
@@ -129,24 +143,33 @@ def _bars(columns: Columns, timed: str, digest: str) -> MarketData:
     bars["start_ns"], bars["volume"] = start_ns, volume
     for name in ("open", "high", "low"):
         bars[name] = columns.prices(name)
-    return _assembled(columns, digest, event_ns=event_ns, prices=columns.prices("close"), sizes=np.maximum(volume, 1), bar=bar, bars=bars)
+    sizes = np.maximum(volume, 1)
+    data = _assembled(columns, digest, event_ns=event_ns, prices=columns.prices("close"), sizes=sizes, bar=bar, bars=bars)
+    return replace(data, rejections=rejections)
 
 
-def _closes(columns: Columns, digest: str) -> MarketData:
+def _closes(columns: Columns, digest: str, *, drop_bad: bool) -> MarketData:
+    rejections: tuple[SymbolRejection, ...] = ()
+    if drop_bad:
+        columns, rejections = drop_long(columns, timed="date", prices=("close",), size=None, sizes=(0, _SIZE_MAX), unique=True)
     index, _ = columns.symbols("symbol")
     days_ns = columns.days_ns("date")
     columns.check_unique("date", index, days_ns, each="symbol and date")
     _, close_ns = _sessions(columns, "date", days_ns)
     sizes = np.ones(len(close_ns), np.int64)
-    return _assembled(columns, digest, event_ns=close_ns - NS_PER_MS, prices=columns.prices("close"), sizes=sizes, bar="1d")
+    data = _assembled(columns, digest, event_ns=close_ns - NS_PER_MS, prices=columns.prices("close"), sizes=sizes, bar="1d")
+    return replace(data, rejections=rejections)
 
 
-def _wide(path: Path, names: tuple[str, ...], digest: str) -> MarketData:
+def _wide(path: Path, names: tuple[str, ...], digest: str, *, drop_bad: bool) -> MarketData:
     ignored = tuple(name for name in names if name.endswith("_INDEX"))
     kept = tuple(name for name in names if name not in ignored)
     for name in kept:
         _symbol_of(path, name)
     columns = Columns.read(path, ("date", *kept))
+    rejections: tuple[SymbolRejection, ...] = ()
+    if drop_bad:
+        columns, kept, rejections = drop_wide(columns, kept)
     days_ns = columns.days_ns("date")
     columns.check_unique("date", np.zeros(len(days_ns), np.int64), days_ns, each="date")
     _, close_ns = _sessions(columns, "date", days_ns)
@@ -171,6 +194,7 @@ def _wide(path: Path, names: tuple[str, ...], digest: str) -> MarketData:
         bars=None,
         ignored=ignored,
         empty_cells=len(days_ns) * len(kept) - len(ticks),
+        rejections=rejections,
     )
 
 
