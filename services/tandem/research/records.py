@@ -18,6 +18,7 @@ class TailForecast:
     """One model's forecast of the lower tail of one series' return: quantile and, where it has one, expected shortfall, both (n,).
 
     In units of the returns, signed: a 1 % quantile of -2.5 says that a return below -2.5 has probability 1 %. Shortfall is not above it.
+    A two-sided band is told as the lower tail of minus the absolute value, with the probability of both sides as level.
     """
 
     level: float  # probability of a return below the quantile, in (0, 0.5)
@@ -116,8 +117,8 @@ class ProtocolResult:
                     _check(f"quantile of {series} by {model}", tail.quantile, (count,))
                     if tail.shortfall is not None:
                         _check(f"shortfall of {series} by {model}", tail.shortfall, (count,))
-                        if np.any(tail.shortfall > tail.quantile):
-                            raise ValueError(f"shortfall of {series} by {model} above its quantile, must not be")
+                        if np.any((tail.shortfall > tail.quantile) | (tail.shortfall >= 0)):
+                            raise ValueError(f"shortfall of {series} by {model} above its quantile or no loss, must be neither")
 
 
 def _check(what: str, values: NDArray[np.float64], shape: tuple[int, ...], *, low: float = -np.inf) -> None:
