@@ -202,26 +202,29 @@ def batch(bar_close_ns: int, *forecasts: Forecast, end_of_stream: bool = False) 
 
 
 def test_forecasts_are_scored_across_a_restart_and_repeats_add_nothing(environ, writer, recorder):
+    """The bar after `second` brought no forecast: that of `second` stays without an outcome, the next one has its own."""
+
     def publish(*batches: ForecastBatch) -> None:
         for each in batches:
             writer.publish(topics.FORECASTS, encode_forecasts(each), key=STAPLES.encode())
         writer.flush()
 
-    publish(batch(MINUTE_NS, forecast(0, 60.0)), batch(2 * MINUTE_NS, forecast(1, 61.0)), batch(3 * MINUTE_NS))
+    first, second, third, fourth, fifth = (OPEN_NS + k * MINUTE_NS for k in range(1, 6))
+    publish(batch(first, forecast(0, 60.0)), batch(second, forecast(1, 61.0)), batch(third))
     recorder.wait_caught_up(topics.FORECASTS)
     recorder.kill()
     writer.publish(topics.FORECASTS, b"not a forecast")
     publish(
-        batch(2 * MINUTE_NS, forecast(1, 61.0)),
-        batch(4 * MINUTE_NS, forecast(2, 62.0)),
-        batch(5 * MINUTE_NS, end_of_stream=True),
+        batch(second, forecast(1, 61.0)),
+        batch(fourth, forecast(2, 62.0)),
+        batch(fifth, forecast(3, 63.0), end_of_stream=True),
     )
     recorder.start()
     recorder.wait_caught_up(topics.FORECASTS)
     rows = ask(environ["TANDEM_POSTGRES_URL"], "SELECT bar_close_ns, next_close_ns, realised FROM forecast_scores ORDER BY bar_close_ns")
-    expected = [(math.log(price) - 0.8 * math.log(150.0) - 0.1) ** 2 for price in (61.0, 62.0)]
-    assert [row[:2] for row in rows] == [(MINUTE_NS, 2 * MINUTE_NS), (2 * MINUTE_NS, 4 * MINUTE_NS), (4 * MINUTE_NS, None)]
-    assert [row[2] for row in rows[:2]] == pytest.approx(expected, rel=1e-12)
+    expected = [(math.log(price) - 0.8 * math.log(150.0) - 0.1) ** 2 for price in (61.0, 63.0)]
+    assert [row[:2] for row in rows] == [(first, second), (second, None), (fourth, fifth), (fifth, None)]
+    assert [row[2] for row in rows if row[2] is not None] == pytest.approx(expected, rel=1e-12)
 
 
 def test_late_ticks_and_unreadable_records_are_parked(environ, writer, kafka_servers, recorder):

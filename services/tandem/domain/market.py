@@ -117,6 +117,10 @@ class SessionGrid:
             return 0
         return int(np.diff(self.first_bar).max())
 
+    def covers(self, close_ns: int) -> bool:
+        """Whether a bar that closes then can be one of this grid."""
+        return len(self.open_ns) > 0 and bool(self.open_ns[0] < close_ns <= self.close_ns[-1])
+
     def places(self, close_ns: NDArray[np.int64]) -> "BarPlaces":
         """Where the bars that close at these times (n,) stand in the grid. Times within the grid; see BarSet for the columns."""
         session = np.searchsorted(self.open_ns, close_ns, side="left") - 1

@@ -70,9 +70,7 @@ def step(model: SectorModel, state: SectorState, event: TickFrame | Heartbeat) -
 def _number(model: SectorModel) -> int | None:
     """Of the last training bar in the grid; None outside it."""
     grid, close_ns = model.grid, model.bundle.trained_to_ns
-    if not len(grid.open_ns) or not grid.open_ns[0] < close_ns <= grid.close_ns[-1]:
-        return None
-    return int(grid.places(np.array([close_ns])).number[0])
+    return int(grid.places(np.array([close_ns])).number[0]) if grid.covers(close_ns) else None
 
 
 def _advance(model: SectorModel, state: SectorState, bar_set: BarSet) -> tuple[SectorState, tuple[Forecast, ...]]:

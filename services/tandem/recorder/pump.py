@@ -191,7 +191,7 @@ class Pump:
         if state is None or known_stream != stream:
             self._save()  # what is asked for next may still be waiting
             state = scores.ScoreState(newest=self._patiently(lambda: self._store.unscored(batch)))
-        state, rows = scores.step(state, batch)
+        state, rows = scores.step(state, batch, self._grid)
         self._scores[model] = (stream, state)
         for row in rows:
             self._waiting.scores[*model, *stream, row.forecast.pair, row.bar_close_ns] = row

@@ -6,8 +6,8 @@ beta and mu:
     realised = (log(next price_a) - beta log(next price_b) - mu - expected_spread)^2
 
 where expected_spread is the AR(1) mean that the forecast stated. So `variance` and `realised` speak of the same thing, the innovation of
-the spread over one bar of the pair (a bar in which both legs traded). A forecast whose next bar got no forecast (the model withheld it)
-keeps no outcome: the bar after next is not what it was about. Called by recorder/pump.py.
+the spread over the next bar of the grid. A forecast keeps no outcome where that bar got no forecast, because a leg did not trade in it or
+the model withheld it: what came two bars later is not what it was about. Called by recorder/pump.py.
 """
 
 import math
@@ -18,6 +18,7 @@ import numpy as np
 
 from tandem.domain.forecasts import Forecast, ForecastBatch
 from tandem.domain.ids import PairId
+from tandem.domain.market import SessionGrid
 from tandem.domain.scores import Outcome, ScoredForecast
 from tandem.quant.scores import qlike
 
@@ -29,19 +30,29 @@ class ScoreState:
     newest: Mapping[PairId, tuple[int, Forecast]]
 
 
-def step(state: ScoreState, batch: ForecastBatch) -> tuple[ScoreState, tuple[ScoredForecast, ...]]:
-    """Rows for the batch's forecasts, without outcome, and for those before them, with theirs. A repeated forecast adds nothing."""
+def step(state: ScoreState, batch: ForecastBatch, grid: SessionGrid) -> tuple[ScoreState, tuple[ScoredForecast, ...]]:
+    """Rows for the batch's forecasts, without outcome, and for those before them, with theirs. A repeated forecast adds nothing.
+
+    grid: says which bar is the next one.
+    """
     newest = dict(state.newest)
     rows: list[ScoredForecast] = []
     for forecast in batch.forecasts:
         close_ns, before = newest.get(forecast.pair, (None, None))
         if close_ns is not None and batch.bar_close_ns <= close_ns:
             continue  # published again after a restart of the forecaster
-        if close_ns is not None and before is not None and forecast.bar_index == before.bar_index + 1:
+        if close_ns is not None and before is not None and _adjacent(grid, close_ns, batch.bar_close_ns):
             rows.append(_row(batch, close_ns, before, _outcome(before, forecast, batch.bar_close_ns)))
         rows.append(_row(batch, batch.bar_close_ns, forecast, None))
         newest[forecast.pair] = (batch.bar_close_ns, forecast)
     return ScoreState(newest=newest), tuple(rows)
+
+
+def _adjacent(grid: SessionGrid, close_ns: int, next_close_ns: int) -> bool:
+    if not (grid.covers(close_ns) and grid.covers(next_close_ns)):
+        return False
+    earlier, later = grid.places(np.array([close_ns, next_close_ns])).number.tolist()
+    return bool(later == earlier + 1)
 
 
 def _outcome(before: Forecast, after: Forecast, close_ns: int) -> Outcome:
