@@ -6,11 +6,12 @@ Every change goes through here, so that memory and the next transaction cannot d
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
+from typing import Protocol
 
 import structlog
 
 from tandem.adapters import telemetry
-from tandem.adapters.postgres_ledger import PortfolioStore, Stored
+from tandem.adapters.postgres_ledger import Stored
 from tandem.domain.control import TradingState
 from tandem.domain.forecasts import Forecast, ForecastBatch, ModelRef
 from tandem.domain.ids import PairId, Symbol, short_hash
@@ -30,10 +31,26 @@ _MEASURES_MAX = 256  # rows of measurements that wait for one transaction; lost 
 _MOVING = (PairState.OPENING, PairState.CLOSING, PairState.UNWINDING)
 
 
+class BookStore(Protocol):
+    """What the books need of a store: adapters/postgres_ledger.py has it, and a backtest keeps it in memory."""
+
+    def commit(self, changes: Changes) -> None:
+        """Write all of it, or nothing. Raises Transient, InvariantBroken."""
+        ...
+
+    def order_of(self, client_order_id: str) -> PairId | None:
+        """The pair of an order; None if it is not of this book."""
+        ...
+
+    def has_fill(self, execution_id: str) -> bool:
+        """Whether an execution is booked."""
+        ...
+
+
 class Books:
     """Pairs, ledger, marks and the changes since the last transaction."""
 
-    def __init__(self, store: PortfolioStore, stored: Stored, patience: Patience) -> None:
+    def __init__(self, store: BookStore, stored: Stored, patience: Patience) -> None:
         self.book = stored.book
         self.executions: dict[PairId, Execution] = dict(stored.executions)
         self.trades: dict[PairId, Trade] = dict(stored.trades)
