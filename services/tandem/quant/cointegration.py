@@ -10,11 +10,14 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from statsmodels.tsa.stattools import coint
 
 from tandem.domain.ids import PairId, Symbol, pair_id, pair_legs
 from tandem.quant.bundle import PairTest
+from tandem.quant.correlation import return_correlations
+from tandem.quant.engle_granger import PairTests, engle_granger_many
 from tandem.quant.garch import ConstantSeries, NotStationary, TooFewBars
+from tandem.quant.hurst import hurst_of_spreads
+from tandem.quant.johansen import CRITICAL_NONE, johansen_many
 
 Vector = NDArray[np.float64]
 
@@ -80,8 +83,7 @@ def half_life_bars(phi: float) -> float:
 
 def engle_granger(log_a: Vector, log_b: Vector, *, lags_max: int) -> float:
     """p-value of no cointegration with log_a (T,) as the dependent variable: constant, lags by AIC, MacKinnon's surface. Not symmetric."""
-    lags = min(lags_max, int(12 * (len(log_a) / 100) ** 0.25))  # Schwert's rule, bounded: its cost grows with the square
-    return float(coint(log_a, log_b, trend="c", maxlag=lags, autolag="aic")[1])
+    return float(engle_granger_many(np.column_stack([log_a, log_b]), np.array([[0, 1]]), lags_max=lags_max).p_value[0, 0])
 
 
 def benjamini_hochberg(p_values: Vector) -> Vector:
@@ -98,44 +100,24 @@ def screen(log_close: Mapping[Symbol, Vector], declared: Iterable[PairId], rule:
     """Test every pair of the symbols, and the declared ones, in both directions; q-values over all tests made.
 
     log_close: (T,) each, NaN where a symbol did not trade. Declared pairs keep the order of their legs; the others take the better
-    direction. A pair with fewer than rule.bars_min common bars, or a constant leg, is not tested and not returned.
+    direction. A pair with fewer than rule.bars_min common bars, a constant leg, or legs that are all but the same series is not tested and
+    not returned.
     """
     declared = tuple(declared)
     legs = [pair_legs(pair) for pair in declared if set(pair_legs(pair)) <= set(log_close)]
     named = {frozenset(pair) for pair in legs}
     legs += [pair for pair in combinations(sorted(log_close), 2) if frozenset(pair) not in named]
-    tested: list[tuple[Symbol, Symbol, float, float]] = []
-    for a, b in legs:
-        log_a, log_b = _common(log_close[a], log_close[b])
-        try:
-            fit_spread(log_a, log_b, bars_min=rule.bars_min)
-        except (TooFewBars, ConstantSeries):
-            continue
-        except NotStationary:
-            pass  # the test says so, too, and is one of those that are counted
-        tested.append((a, b, engle_granger(log_a, log_b, lags_max=rule.lags_max), engle_granger(log_b, log_a, lags_max=rule.lags_max)))
-    q_values = benjamini_hochberg(np.array([p for *_, forth, back in tested for p in (forth, back)]))
-    tests: list[PairTest] = []
-    for (a, b, forth, back), q_forth, q_back in zip(tested, q_values[::2].tolist(), q_values[1::2].tolist(), strict=True):
-        is_declared = frozenset((a, b)) in named
-        turned = back < forth and not is_declared
-        if turned:
-            a, b, forth, back = b, a, back, forth  # noqa: PLW2901  (the better direction from here on)
-        half_life = _half_life(log_close[a], log_close[b], rule)
-        in_bounds = half_life is not None and rule.half_life_min_bars <= half_life <= rule.half_life_max_bars
-        q_value = min(q_forth, q_back)
-        tests.append(
-            PairTest(
-                pair=pair_id(a, b),
-                p_value=forth,
-                p_value_reverse=back,
-                q_value=q_value,
-                half_life_bars=half_life,
-                declared=is_declared,
-                passed=in_bounds and q_value <= rule.false_discovery_rate,
-            )
-        )
-    return tuple(tests)
+    if not legs:
+        return ()
+    place = {name: number for number, name in enumerate(log_close)}
+    pairs = np.array([[place[a], place[b]] for a, b in legs], np.int64)
+    found = _statistics(np.column_stack(list(log_close.values())), pairs, rule)
+    kept = found.tested.tolist()
+    q_values = benjamini_hochberg(found.tests.p_value[kept].ravel()).reshape(-1, 2)
+    return tuple(
+        _record(legs[row], row, found, q=q, rule=rule, declared=frozenset(legs[row]) in named)
+        for row, q in zip(kept, q_values, strict=True)
+    )
 
 
 def chosen(tests: Iterable[PairTest], declared: Iterable[PairId], rule: ScreeningRule) -> tuple[PairId, ...]:
@@ -145,18 +127,56 @@ def chosen(tests: Iterable[PairTest], declared: Iterable[PairId], rule: Screenin
     return declared + tuple(test.pair for test in passed[: rule.screened_max])
 
 
-def _common(log_a: Vector, log_b: Vector) -> tuple[Vector, Vector]:
-    """Both series where both symbols traded."""
-    both = np.isfinite(log_a) & np.isfinite(log_b)
-    return log_a[both], log_b[both]
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Statistics:
+    """Of P pairs, and which of them were tested."""
+
+    tests: PairTests
+    tested: NDArray[np.int64]
+    correlation: Vector
+    trace: Vector
+    hurst: Vector  # (P, 2), of the spread in either direction
 
 
-def _half_life(log_a: Vector, log_b: Vector, rule: ScreeningRule) -> float | None:
-    """Of a on b; None when the spread shows no reversion, so that the pair cannot pass."""
-    try:
-        return fit_spread(*_common(log_a, log_b), bars_min=rule.bars_min).half_life_bars
-    except NotStationary:
-        return None
+def _statistics(log_close: Vector, pairs: NDArray[np.int64], rule: ScreeningRule) -> _Statistics:
+    tests = engle_granger_many(log_close, pairs, lags_max=rule.lags_max)
+    # Legs as close as two classes of one share have a statistic of minus infinity, which is no evidence of anything.
+    sound = np.isfinite(tests.p_value).all(axis=1) & np.isfinite(tests.statistic).all(axis=1)
+    return _Statistics(
+        tests=tests,
+        tested=np.flatnonzero(sound & (tests.bars >= rule.bars_min)),
+        correlation=return_correlations(log_close, pairs),
+        trace=johansen_many(log_close, pairs).trace_none,
+        hurst=np.column_stack(
+            [hurst_of_spreads(log_close, pairs, tests.beta[:, 0]), hurst_of_spreads(log_close, pairs[:, ::-1], tests.beta[:, 1])]
+        ),
+    )
+
+
+def _record(legs: tuple[Symbol, Symbol], row: int, found: _Statistics, *, q: Vector, rule: ScreeningRule, declared: bool) -> PairTest:
+    tests = found.tests
+    way = int(tests.p_value[row, 1] < tests.p_value[row, 0] and not declared)
+    phi = float(tests.phi[row, way])
+    half_life = half_life_bars(phi) if -1 < phi < 1 else None
+    in_bounds = half_life is not None and rule.half_life_min_bars <= half_life <= rule.half_life_max_bars
+    q_value = float(q.min())
+    return PairTest(
+        pair=pair_id(*legs[:: -1 if way else 1]),
+        p_value=float(tests.p_value[row, way]),
+        p_value_reverse=float(tests.p_value[row, 1 - way]),
+        q_value=q_value,
+        half_life_bars=half_life,
+        declared=declared,
+        passed=in_bounds and q_value <= rule.false_discovery_rate,
+        correlation=_known(found.correlation[row]),
+        johansen_trace=_known(found.trace[row]),
+        johansen_critical=float(CRITICAL_NONE[1]),
+        hurst=_known(found.hurst[row, way]),
+    )
+
+
+def _known(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
 
 
 def _line(x: Vector, y: Vector) -> tuple[float, float]:

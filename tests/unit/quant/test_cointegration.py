@@ -52,6 +52,25 @@ def test_a_screened_pair_takes_its_better_direction() -> None:
     assert all(t.p_value <= t.p_value_reverse for t in screen(log_close(market(400)), (), RULE))
 
 
+def test_each_test_carries_correlation_johansen_and_hurst() -> None:
+    """Of the planted pair: returns go together, Johansen agrees, its spread wanders less than a random walk."""
+    planted = next(t for t in screen(log_close(market(2000)), (), RULE) if set(t.pair.split("-")) == {"AAA", "BBB"})
+    assert planted.correlation == pytest.approx(0.6, abs=0.2)
+    assert planted.johansen_trace > planted.johansen_critical > 15
+    assert planted.hurst < 0.45
+
+
+def test_two_classes_of_one_share_and_a_frozen_symbol_are_not_tested() -> None:
+    """Collinear legs have p = 0 by convention, a constant one none at all: both are left out, and an empty market has no tests."""
+    table = log_close(market(400))
+    table[Symbol("AAB")] = table[Symbol("AAA")] + 1e-7 * np.random.default_rng(0).standard_normal(400)
+    table[Symbol("DDD")] = np.full(400, 4.0)
+    pairs = {t.pair for t in screen(table, (), RULE)}
+    assert len(pairs) == 5
+    assert not {pair for pair in pairs if "DDD" in pair or {"AAA", "AAB"} <= set(pair.split("-"))}
+    assert screen({}, (), RULE) == ()
+
+
 def test_declared_pairs_keep_their_order_and_are_always_chosen() -> None:
     """Declared, whatever the tests say; screened ones follow by q, at most screened_max."""
     declared = (PairId("CCC-AAA"),)
