@@ -23,7 +23,7 @@ from tandem.adapters.postgres import connect, place
 from tandem.domain.forecasts import ModelRef
 from tandem.domain.ids import SectorId
 from tandem.domain.units import utc
-from tandem.quant.bundle import Bundle, model_name
+from tandem.quant.bundle import Bundle, PairModel, model_name
 from tandem.quant.stability import ARCH_LAGS, WINDOW, Features, Stability
 
 Row = dict[str, Any]
@@ -95,6 +95,8 @@ class ModelHistory:
             "holdout_from_ns": bundle.holdout_from_ns,
             "data_digest": bundle.data_digest,
             "seed": bundle.seed,
+            "trial": bundle.trial,
+            "trials": bundle.trials,
             "horizon_bars": bundle.horizon_bars,
             "cost_bps": bundle.cost_bps,
             "hyperparameters": Json(bundle.settings),
@@ -224,7 +226,7 @@ class ModelHistory:
             connection.close()
 
 
-def _fitted(pair: Any) -> dict[str, Any]:
+def _fitted(pair: PairModel) -> dict[str, Any]:
     """A pair's fitted numbers, as they go into `metrics`."""
     volatility = pair.volatility
     return {

@@ -34,6 +34,8 @@ CREATE TABLE model_performance (
     holdout_from_ns bigint NOT NULL,
     data_digest     text NOT NULL,
     seed            bigint NOT NULL,
+    trial           integer NOT NULL CHECK (trial BETWEEN 1 AND trials),
+    trials          integer NOT NULL,                      -- configurations that were tried for the study
     horizon_bars    integer NOT NULL CHECK (horizon_bars > 0),
     cost_bps        double precision NOT NULL CHECK (cost_bps >= 0),
     qlike           double precision CHECK (qlike >= 0),
