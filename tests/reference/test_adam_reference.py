@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from tandem.quant.gru import _Adam
+from tandem.quant.gru_adam import Adam
 
 
 def test_adam_follows_torch() -> None:
@@ -11,7 +11,7 @@ def test_adam_follows_torch() -> None:
     torch.manual_seed(0)
     ours, theirs = nn.Linear(8, 3), nn.Linear(8, 3)
     theirs.load_state_dict(ours.state_dict())
-    optimisers = _Adam(list(ours.parameters()), 3e-3), torch.optim.Adam(theirs.parameters(), lr=3e-3)
+    optimisers = Adam(list(ours.parameters()), 3e-3), torch.optim.Adam(theirs.parameters(), lr=3e-3)
     for _ in range(50):
         inputs, target = torch.randn(32, 8), torch.randn(32, 3)
         for module, optimiser in zip((ours, theirs), optimisers, strict=True):
