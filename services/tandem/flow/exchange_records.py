@@ -30,6 +30,8 @@ class Rules:
     short_reserve: Decimal = Decimal("1.03")  # Alpaca holds 3 % above the ask for a short sale
     short_equity_min_usd: Decimal = Decimal(2000)  # FINRA rule 4210
     strict: bool = True  # refuse wash trades and orders that would turn a position over, as Alpaca does
+    # False for adjusted closes of the past, where a cent may be a percent: fills get the exact price. Not in the text that ids are made of.
+    whole_ticks: bool = field(default=True, repr=False)
 
     def __post_init__(self) -> None:
         if min(self.half_spread_bps, self.half_spread_min_usd) < 0 or self.half_spread_bps >= 10_000:

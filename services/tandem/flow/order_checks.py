@@ -27,6 +27,8 @@ def quote(rules: Rules, price_usd: Decimal, side: Side) -> Decimal:
     """What an order of this side gets when the market trades at a price: half the spread worse, on the tick, rounded against the order."""
     half = max(rules.half_spread_min_usd, price_usd * rules.half_spread_bps / _BPS)
     raw = price_usd + side.sign * half
+    if not rules.whole_ticks:
+        return max(raw, SUB_PENNY)
     tick = CENT if raw >= _ONE_USD else SUB_PENNY
     rounded = raw.quantize(tick, rounding=ROUND_CEILING if side is Side.BUY else ROUND_FLOOR)
     return max(rounded, SUB_PENNY)  # a sale of what trades at a fraction of a cent still has a price

@@ -1,11 +1,13 @@
 """Which orders are refused, with which of Alpaca's codes, and what buying power is left."""
 
+from dataclasses import replace
+
 import pytest
 
 from exchange_cases import BUY, FREE, KO, SELL, account, order, run, tick, usd
 from tandem.domain.ids import Symbol
 from tandem.flow.exchange_records import Accepted, Rejected, Rules, TimeInForce
-from tandem.flow.order_checks import buying_power_usd, held_for_orders
+from tandem.flow.order_checks import buying_power_usd, held_for_orders, quote
 
 LENIENT = Rules(half_spread_bps=usd("0"), half_spread_min_usd=usd("0"), strict=False)
 
@@ -116,3 +118,10 @@ def test_an_order_must_not_be_able_to_trade_with_another_of_the_account(first, s
         assert (found.status, found.code) == (403, 40310000)
         assert "potential wash trade detected" in found.message
         assert isinstance(answer(state, second, LENIENT), Accepted)
+
+
+def test_without_ticks_a_fill_gets_the_exact_price():
+    """For adjusted closes of the past: 5 basis points of 0.3571 USD stay 5 basis points."""
+    rules = Rules(half_spread_bps=usd("5"), half_spread_min_usd=usd("0"), whole_ticks=False)
+    assert quote(rules, usd("0.3571"), BUY) == usd("0.35727855")
+    assert repr(rules) == repr(replace(rules, whole_ticks=True)), "ids of replays are made of this text"
