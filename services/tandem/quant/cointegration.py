@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tandem.domain.ids import PairId, Symbol, pair_id, pair_legs
 from tandem.quant.bundle import PairTest
 from tandem.quant.correlation import return_correlations
-from tandem.quant.engle_granger import PairTests, engle_granger_many
+from tandem.quant.engle_granger import CONSTANT_POWER, PairTests, engle_granger_many
 from tandem.quant.garch import ConstantSeries, NotStationary, TooFewBars
 from tandem.quant.hurst import hurst_of_spreads
 from tandem.quant.johansen import CRITICAL_NONE, johansen_many
@@ -183,7 +183,7 @@ def _line(x: Vector, y: Vector) -> tuple[float, float]:
     """Slope and constant of y on x. Raises ConstantSeries when x does not move."""
     centred = x - x.mean()
     power = float(centred @ centred)
-    if not power > 0:
+    if not power > len(x) * CONSTANT_POWER:
         raise ConstantSeries("the explaining series does not move")
     slope = float(centred @ (y - y.mean())) / power
     return slope, float(y.mean()) - slope * float(x.mean())

@@ -17,6 +17,7 @@ from tandem.quant.dickey_fuller import FAST, UNSTABLE, dickey_fuller, dot, empty
 
 Vector = NDArray[np.float64]
 
+CONSTANT_POWER = 1e-24  # variance of a log price below which it is rounding: the mean of equal numbers need not equal them
 COLLINEAR_SHARE = 100 * math.sqrt(np.finfo(np.float64).eps)  # 1 - R^2 below which statsmodels calls two legs collinear
 
 
@@ -71,6 +72,19 @@ def engle_granger_many(log_close: Vector, pairs: NDArray[np.int64], *, lags_max:
     )
 
 
+def adf_of_spreads(log_close: Vector, pairs: NDArray[np.int64], beta: Vector, *, lags_max: int | None = None) -> Vector:
+    """p-value (P,) of a Dickey-Fuller test with a constant on log a - beta log b, with hedge ratios that were fitted on other bars.
+
+    That is the test of a spread as it is traded; the p-value is right because nothing of the spread is fitted here. NaN as above, and where
+    the legs' differences are too collinear to tell.
+    """
+    columns = np.ascontiguousarray(np.asarray(log_close, np.float64).T)
+    statistic = _test_spreads(
+        columns, np.ascontiguousarray(pairs, np.int64), np.ascontiguousarray(beta, np.float64), -1 if lags_max is None else lags_max
+    )
+    return mackinnon_p(statistic, series=1)
+
+
 _BARS_MIN = 40  # with fewer, the lags that Schwert allows leave too few rows to fit them on
 
 
@@ -119,7 +133,7 @@ def _test_pairs(columns: Vector, pairs: NDArray[np.int64], lags_max: int) -> tup
         power = (dot(legs[0, :n], legs[0, :n]), dot(legs[1, :n], legs[1, :n]))
         shared = dot(legs[0, :n], legs[1, :n])
         for way in range(2):
-            if not (power[0] > 0 and power[1] > 0):
+            if not min(power) > n * CONSTANT_POWER:
                 continue
             y, x = legs[way, :n], legs[1 - way, :n]
             beta = shared / power[1 - way]
@@ -136,3 +150,20 @@ def _test_pairs(columns: Vector, pairs: NDArray[np.int64], lags_max: int) -> tup
             numbers[p, way, 4], numbers[p, way, 5] = plain, constant
             chosen[p, way, 0], chosen[p, way, 1] = lag, lag_constant
     return bars, numbers, chosen
+
+
+@numba.njit(cache=True, nogil=True)
+def _test_spreads(columns: Vector, pairs: NDArray[np.int64], beta: Vector, lags_max: int) -> Vector:
+    """columns (S, T), pairs (P, 2), beta (P,): Dickey-Fuller statistics with a constant (P,)."""
+    T = columns.shape[1]
+    found = np.full(len(pairs), np.nan)
+    legs, room, gram = np.empty((2, T)), np.empty(T), empty_gram(max(1, lags_of(T, lags_max)))
+    for p in range(len(pairs)):
+        n = common_bars(columns[pairs[p, 0]], columns[pairs[p, 1]], legs)
+        if n < _BARS_MIN or not math.isfinite(beta[p]):
+            continue
+        e = legs[0, :n] - beta[p] * legs[1, :n]
+        e -= e.mean()
+        if np.abs(e).max() > 0:
+            found[p] = dickey_fuller(e, lags_of(n, lags_max), gram, room)[1]
+    return found
