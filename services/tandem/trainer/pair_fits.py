@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tandem.domain.ids import PairId, pair_legs
 from tandem.quant import garch
-from tandem.quant.bundle import PairModel, PairStart, PairTest, Rejection
+from tandem.quant.bundle import PairModel, PairStart, PairTest, RejectedSymbol, Rejection
 from tandem.quant.cointegration import ScreeningRule, chosen, fit_spread, screen
 from tandem.quant.diurnal import variance_profile
 from tandem.quant.garch import FitRejected
@@ -29,13 +29,21 @@ class PairFits:
     rejections: tuple[Rejection, ...]
 
 
-def fit_pairs(panel: Panel, declared: Sequence[PairId], slots: int, options: TrainingOptions) -> PairFits:
-    """Screen and fit on this panel. A pair that cannot be fitted is recorded with its reason; the others go on."""
+def fit_pairs(
+    panel: Panel, declared: Sequence[PairId], slots: int, options: TrainingOptions, *, rejected: Sequence[RejectedSymbol] = ()
+) -> PairFits:
+    """Screen and fit on this panel. A pair that cannot be fitted is recorded with its reason; the others go on.
+
+    rejected: why symbols are not in the panel, for the reason of declared pairs with such a leg.
+    """
     rule = ScreeningRule(bars_min=options.bars_min, **options.screening.model_dump())
     tests = screen({name: panel.log_close(name) for name in panel.symbols}, declared, rule)
     pairs: list[PairModel] = []
     rejections: list[Rejection] = []
     for pair in chosen(tests, declared, rule):
+        if defect := next((symbol for symbol in rejected if symbol.symbol in pair_legs(pair)), None):
+            rejections.append(Rejection(pair=pair, reason=defect.reason, detail=f"{defect.symbol}: {defect.detail}"))
+            continue
         try:
             pairs.append(fit_pair(panel, pair, slots, options))
         except FitRejected as error:

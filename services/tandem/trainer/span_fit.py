@@ -13,7 +13,7 @@ from tandem.adapters.onnx_network import OnnxNetwork
 from tandem.domain.errors import Permanent
 from tandem.domain.ids import PairId, SectorId
 from tandem.quant import gru
-from tandem.quant.bundle import Calibration, PairTest
+from tandem.quant.bundle import Calibration, PairTest, RejectedSymbol
 from tandem.quant.calibration import calibrate
 from tandem.quant.features import FEATURES, Vector
 from tandem.quant.history import PairHistory, Samples, fold, samples_of
@@ -47,6 +47,9 @@ class SectorTask:
     slots: int  # bars in the longest session
     declared: tuple[PairId, ...]
     data_digest: str
+    rejected: tuple[RejectedSymbol, ...] = ()  # symbols that the panel lacks because their prices are not fit to be used
+    trial: int = 1  # which of the configurations tried for this study the options are
+    trials: int = 1  # how many were tried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,8 +65,8 @@ class Fitted:
 
     @property
     def validation_loss(self) -> float:
-        """The least loss on the validation part, which training stopped at: what a search over hyperparameters compares."""
-        return float(self.trained.losses[self.trained.best_epoch])
+        """The least loss on the validation part, mean over the members: what a search over hyperparameters compares."""
+        return float(np.mean([member.losses[member.best_epoch] for member in self.trained.members]))
 
 
 def fit_span(task: SectorTask, panel: Panel, options: TrainingOptions) -> Fitted:
@@ -71,7 +74,7 @@ def fit_span(task: SectorTask, panel: Panel, options: TrainingOptions) -> Fitted
 
     Raises NoPairs or SpanTooShort, both Permanent.
     """
-    fits = fit_pairs(panel, task.declared, task.slots, options)
+    fits = fit_pairs(panel, task.declared, task.slots, options, rejected=task.rejected)
     if not fits.pairs:
         reasons = "; ".join(f"{r.pair}: {r.reason}: {r.detail}" for r in fits.rejections)
         raise NoPairs(f"sector {task.sector}: no pair could be fitted ({reasons or 'none declared, none passed screening'})", fits.tests)

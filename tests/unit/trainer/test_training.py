@@ -1,4 +1,4 @@
-"""Training as a whole, with a tiny network: reproducible, blind to its hold-out, and open about what it rejected."""
+"""Training as a whole, with a tiny network: reproducible, scored before it is fitted, and open about what it rejected."""
 
 from dataclasses import replace
 from functools import cache
@@ -8,14 +8,14 @@ import pytest
 
 from model_cases import bar_sets, market, tiny_options
 from tandem.adapters.onnx_network import OnnxNetwork
-from tandem.domain.ids import PairId, SectorId
+from tandem.domain.ids import PairId, SectorId, Symbol
 from tandem.flow.forecast import initial_forecasts, step
-from tandem.quant.bundle import Bundle, decode, encode
+from tandem.quant.bundle import Bundle, RejectedSymbol, decode, encode
+from tandem.quant.features import FEATURES
 from tandem.quant.history import fold, samples_of
 from tandem.quant.panel import Panel
 from tandem.trainer.card import model_card
-from tandem.trainer.main import NoPairs, SectorTask, SpanTooShort, train_sector
-from tandem.trainer.options import TrainingOptions
+from tandem.trainer.main import NoPairs, SectorTask, SpanTooShort, fit_span, train_sector
 
 BARS = 700
 DECLARED = (PairId("AAA-CCC"),)
@@ -32,11 +32,6 @@ def trained() -> Bundle:
     return train_sector(task(*DECLARED), market(BARS), tiny_options())
 
 
-def without_refit() -> TrainingOptions:
-    """The scored model is the one that is kept."""
-    return tiny_options().model_copy(update={"refit": False})
-
-
 def test_declared_pairs_are_always_in_and_others_when_they_pass() -> None:
     """AAA-CCC is no pair, yet declared; AAA-BBB passes; BBB-CCC does neither. All tests are on record."""
     bundle = trained()
@@ -50,47 +45,61 @@ def test_another_seed_is_another_model() -> None:
     assert train_sector(task(*DECLARED), market(BARS), tiny_options(seed=5)).digest != trained().digest
 
 
-def scored_part(bundle: Bundle) -> tuple[object, ...]:
-    """All that was chosen or fitted."""
-    pairs = tuple(replace(p, start=trained().pairs[0].start) for p in bundle.pairs)
-    return pairs, bundle.tests, bundle.feature_mean, bundle.feature_sd, bundle.calibration, bundle.onnx
-
-
-def test_the_hold_out_influences_nothing_but_the_scores() -> None:
-    """Traps of full-sample scaling, full-sample GARCH, test-set early stopping and selection on the traded period, all in one.
-
-    With other prices in the hold-out, pairs, parameters, scaler, weights and calibration are the same bit for bit; the scores are not.
-    """
-    panel, options = market(BARS), without_refit()
-    border = int(BARS * (1 - options.holdout_share))
-    other = market(BARS, seed=99).close
-    close = panel.close.copy()
-    close[border:] = other[border:] * (close[border - 1] / other[border - 1])
-    first, second = (train_sector(task(*DECLARED), p, options) for p in (panel, replace(panel, close=close)))
-    assert scored_part(first) == scored_part(second)
-    assert first.metrics["holdout_qlike_hybrid"] != second.metrics["holdout_qlike_hybrid"]
-    assert first.holdout_from_ns == int(panel.close_ns[border])
-
-
 def test_features_are_scaled_by_the_training_part_alone() -> None:
-    """Trap of scaling on everything: mean and spread of the rows before the validation part, not of the rows in it."""
-    options = without_refit()
-    bundle = train_sector(task(*DECLARED), market(BARS), options)
-    span = market(BARS).before(int(BARS * (1 - options.holdout_share)))
+    """Trap of scaling on everything: mean of the rows before the validation part, not of the rows in it. carry is left as it is."""
+    options, span = tiny_options(), market(BARS)
+    bundle = trained()
     samples = samples_of(fold(span, bundle.pairs), sequence=10, horizon_bars=bundle.horizon_bars, cost_bps=bundle.cost_bps)
-    border_ns = int(span.close_ns[int(len(span.close_ns) * (1 - options.validation_share))])
+    border_ns = int(span.close_ns[int(BARS * (1 - options.validation_share))])
     training = samples.take(from_ns=0, to_ns=border_ns)
-    rows = training.rows[training.last_row]
-    assert bundle.feature_mean == pytest.approx(rows.mean(axis=0), abs=1e-12)
-    assert bundle.feature_mean != pytest.approx(samples.rows[samples.last_row].mean(axis=0), abs=1e-6)
+    scaled = np.array([name != "carry" for name in FEATURES])
+    mean = np.array(bundle.feature_mean)
+    assert mean[scaled] == pytest.approx(training.rows[training.last_row].mean(axis=0)[scaled], abs=1e-12)
+    assert mean[scaled] != pytest.approx(samples.rows[samples.last_row].mean(axis=0)[scaled], abs=1e-6)
+    assert (mean[~scaled].tolist(), np.array(bundle.feature_sd)[~scaled].tolist()) == ([0.0], [1.0])
 
 
-def test_the_refit_uses_the_whole_span_and_keeps_the_honest_scores() -> None:
-    """Served parameters are fresh; the scores are those of the model that had not seen the hold-out."""
-    kept, fresh = train_sector(task(*DECLARED), market(BARS), without_refit()), trained()
-    scores = {name for name in kept.metrics if name.startswith("holdout")}
-    assert {n: kept.metrics[n] for n in scores} == {n: fresh.metrics[n] for n in scores}
-    assert kept.pairs[0].beta != fresh.pairs[0].beta
+def test_the_bundle_is_fitted_on_the_whole_span_and_its_scores_are_not() -> None:
+    """Served parameters are fresh: they are those of a fit on everything; each fold ends before what it was scored on."""
+    bundle, panel = trained(), market(BARS)
+    assert bundle.pairs[0].beta == fit_span(task(*DECLARED), panel, tiny_options()).fits.pairs[0].beta
+    assert bundle.trained_to_ns == int(panel.close_ns[-1])
+    assert [fold.trained_to_ns < fold.tested_from_ns for fold in bundle.folds] == [True] * 3
+    assert bundle.folds[0].tested_from_ns == bundle.holdout_from_ns
+
+
+def test_progress_counts_the_fits() -> None:
+    """Three folds and the bundle: what a progress bar shows."""
+    seen: list[tuple[int, int]] = []
+    options = tiny_options(epochs_max=0)
+    train_sector(task(*DECLARED), market(BARS), options, progress=lambda done, count: seen.append((done, count)))
+    assert seen == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_a_training_without_folds_has_no_scores() -> None:
+    """For callers that score for themselves: a backtest fits at each of its steps."""
+    options = tiny_options(epochs_max=0)
+    unscored = options.model_copy(update={"walk_forward": options.walk_forward.model_copy(update={"folds": 0})})
+    bundle = train_sector(task(*DECLARED), market(BARS), unscored)
+    assert bundle.folds == ()
+    assert not [name for name in bundle.metrics if name.startswith(("holdout", "fold"))]
+    assert "not scored" in model_card(bundle)
+
+
+def test_the_number_of_trials_is_recorded_and_charged_for() -> None:
+    """The same returns are worth less when they are the best of a hundred tries."""
+    once, often = (train_sector(replace(task(*DECLARED), trials=count), market(BARS), tiny_options()) for count in (1, 100))
+    assert (once.trials, often.trials) == (1, 100)
+    assert often.metrics["holdout_deflated_sharpe_always_1"] < once.metrics["holdout_deflated_sharpe_always_1"]
+
+
+def test_a_rejected_symbol_is_on_record_with_its_declared_pairs() -> None:
+    """With the reason that the quality check gave, not with a bare lack of data."""
+    stale = RejectedSymbol(symbol=Symbol("ZZZ"), reason="stale", detail="the close stays the same for 40 bars")
+    bundle = train_sector(replace(task("AAA-ZZZ", "AAA-BBB"), rejected=(stale,)), market(BARS), tiny_options(epochs_max=0))
+    assert bundle.rejected_symbols == (stale,)
+    assert [(r.pair, r.reason) for r in bundle.rejections] == [("AAA-ZZZ", "stale")]
+    assert "ZZZ: stale: the close stays the same for 40 bars" in model_card(bundle)
 
 
 def test_serving_goes_on_where_training_ended() -> None:
@@ -124,7 +133,7 @@ def test_a_sector_without_any_pair_is_an_error_that_says_why() -> None:
 
 
 def test_a_span_that_is_too_short_is_an_error_that_says_so() -> None:
-    """180 bars leave too little for a hold-out with a horizon of 30 bars."""
+    """180 bars leave too little for any test part with a horizon of 30 bars."""
     options = tiny_options()
     long_horizon = options.model_copy(update={"bars": {"1d": options.bars["1d"].model_copy(update={"horizon_bars": 30})}, "bars_min": 100})
     with pytest.raises(SpanTooShort, match="at least 10 are needed"):
