@@ -12,7 +12,7 @@ from statsmodels.tsa.stattools import adfuller, coint
 from tandem.adapters.market_file import load_market_data
 from tandem.adapters.skfolio_data import skfolio_dataset
 from tandem.quant.dickey_fuller import adf, mackinnon_p
-from tandem.quant.engle_granger import engle_granger_many
+from tandem.quant.engle_granger import adf_of_spreads, engle_granger_many
 
 PAIRS = np.array(list(combinations(range(20), 2))[::19])
 
@@ -58,6 +58,13 @@ def test_the_dickey_fuller_test_is_that_of_statsmodels(log_close):
         ours, theirs = adf(series), adfuller(series, maxlag=22, regression="c", autolag="AIC", result_object=False)
         assert (ours.lag, ours.statistic) == (theirs[2], pytest.approx(theirs[0], abs=1e-8))
         assert ours.p_value == pytest.approx(theirs[1], abs=1e-8)
+
+
+def test_a_spread_with_a_given_hedge_ratio_is_tested_like_a_series(log_close):
+    part, pairs = log_close[5000:5600], np.array([[0, 1], [4, 9]])
+    expected = [adf(part[:, a] - 0.7 * part[:, b]).p_value for a, b in pairs]
+    assert adf_of_spreads(part, pairs, np.full(2, 0.7)) == pytest.approx(expected, abs=1e-9)
+    assert np.isnan(adf_of_spreads(part, pairs[:1], np.array([np.nan]))[0])
 
 
 @pytest.mark.parametrize("series", [1, 2])

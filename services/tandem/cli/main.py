@@ -22,7 +22,7 @@ class Part(NamedTuple):
     panel: str
 
 
-_RUN, _DECLARE, _LOOK, _PARTS = "Run the platform", "Declare", "Look", "Single parts"
+_RUN, _DECLARE, _LOOK, _RESEARCH, _PARTS = "Run the platform", "Declare", "Look", "Research", "Single parts"
 PARTS: dict[str, Part] = {
     "demo": Part("tandem.cli.demo", "demo", "Train, then replay real data through the whole platform; prints a summary.", _RUN),
     "up": Part("tandem.cli.platform", "up", "Start the platform on this machine.", _RUN),
@@ -36,6 +36,7 @@ PARTS: dict[str, Part] = {
     "orders": Part("tandem.cli.book", "orders", "Orders, newest first.", _LOOK),
     "positions": Part("tandem.cli.book", "positions", "Positions of the book.", _LOOK),
     "forecast": Part("tandem.cli.book", "forecast", "The current forecast of a pair, from its sector's forecaster.", _LOOK),
+    "screen": Part("tandem.cli.screen", "screen", "Test every pair of a universe, choose, and see what persists.", _RESEARCH),
     "recycler": Part("tandem.recycler.cli", "app", "Serve recorded data as if it were Alpaca, with a paper exchange.", _PARTS),
     "train": Part("tandem.trainer.cli", "train", "Train a sector's model and register it.", _PARTS),
 }
