@@ -1,144 +1,153 @@
-"""GARCH(1,1) with Student-t innovations: variance recursion, likelihood with gradient, fit. For series at unit variance.
+"""Variance models of series: fit (one or many at once), log likelihood, conditional variances. The recursions are in quant/volatility.py.
 
-    variance[t] = omega + alpha * x[t-1]^2 + beta * variance[t-1]        (Bollerslev 1986, 1987)
-
-Fitting only; serving runs the one-step form in quant/features.py, which a test holds to `variance_path`.
+Fits are by maximum likelihood, compiled, with exact gradients, and equal to those of the `arch` package (tests/reference) with three limits
+of our own: persistence at most PERSISTENCE_MAX; egarch's alpha and beta from 0, since below 0 its filter does not forget where it started.
+A fit may end on such a limit (`at_limit`); quant/garch_selection.py chooses among kinds. Serving steps in quant/features.py, which a test
+holds to `variance_path`; forecasts over a horizon are in quant/garch_forecast.py, quantiles of the shocks in quant/garch_quantiles.py.
 """
 
-import math
+from collections.abc import Sequence
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special
 
-from tandem.quant.rejections import ConstantSeries, FitRejected, NotConverged, NotStationary, TooFewBars
+from tandem.quant.garch_likelihood import KIND_CODE, SHOCKS_CODE, WORK_ROWS, Problem, evaluate, first_variance, path_from, vector_of
+from tandem.quant.garch_optimise import PERSISTENCE_MAX, maximise
+from tandem.quant.rejections import ConstantSeries, FitRejected, NotConverged, NotFinite, NotStationary, TooFewBars
 from tandem.quant.volatility import Kind, Shocks, Volatility
 
 __all__ = [
+    "BARS_MIN",
     "PERSISTENCE_MAX",
     "ConstantSeries",
     "FitRejected",
     "NotConverged",
+    "NotFinite",
     "NotStationary",
     "TooFewBars",
+    "at_limit",
     "backcast",
+    "filter_from",
     "fit",
+    "fit_many",
     "log_likelihood",
+    "unit_scale",
     "variance_path",
 ]
 
 Vector = NDArray[np.float64]
 
-PERSISTENCE_MAX = 0.9995  # alpha + beta: half-life of a shock of 1,400 bars; beyond it the fit has no level to return to
-_NU_MIN, _NU_MAX = 2.05, 500.0  # the bounds of the reference implementation; above 500 it is the normal distribution
-_OMEGA_MIN = 1e-8
-_BARS_MIN = 100  # below this the four parameters are noise
+BARS_MIN = 100  # below this the three to six parameters are noise
 _BACKCAST_BARS, _BACKCAST_DECAY = 75, 0.94
-_STARTS = tuple((alpha, persistence) for persistence in (0.5, 0.9, 0.98) for alpha in (0.03, 0.1, 0.2))
+_BACKCAST_MIN = 1e-8  # a series that begins with 75 zeros still has a logarithm
 
 
-@numba.njit(cache=True)
-def _recursion(squares: Vector, omega: float, alpha: float, beta: float, start: float) -> tuple[Vector, Vector]:
-    """Variance (T,) and its derivatives (T, 3) by omega, alpha, beta. Before the first value stand square and variance `start`."""
-    count = len(squares)
-    variance = np.empty(count)
-    slope = np.empty((count, 3))
-    last_square, last_variance = start, start
-    d_omega, d_alpha, d_beta = 0.0, 0.0, 0.0
-    for t in range(count):
-        d_omega = 1.0 + beta * d_omega
-        d_alpha = last_square + beta * d_alpha
-        d_beta = last_variance + beta * d_beta
-        last_variance = omega + alpha * last_square + beta * last_variance
-        variance[t] = last_variance
-        slope[t, 0], slope[t, 1], slope[t, 2] = d_omega, d_alpha, d_beta
-        last_square = squares[t]
-    return variance, slope
+def fit(series: Vector, kind: Kind = Kind.GARCH, shocks: Shocks = Shocks.STUDENT_T) -> Volatility:
+    """Maximum likelihood fit of a series (T,) with mean zero, any scale: it is divided by its standard deviation first.
+
+    Raises NotFinite, TooFewBars below 100 values, ConstantSeries when it does not move, NotConverged when the likelihood has no maximum.
+    """
+    outcome = fit_many([series], kind, shocks)[0]
+    if isinstance(outcome, FitRejected):
+        raise outcome
+    return outcome
+
+
+def fit_many(series: Sequence[Vector], kind: Kind, shocks: Shocks) -> tuple[Volatility | FitRejected, ...]:
+    """`fit` for each of these series, in their order, in one compiled loop.
+
+    A series that cannot be fitted gives its rejection: none is raised.
+    """
+    outcomes: list[Volatility | FitRejected] = [NotConverged("the optimiser found no maximum of the likelihood")] * len(series)
+    units, scales, places = [], [], []
+    for place, one in enumerate(series):
+        try:
+            unit, scale = unit_scale(one)
+        except FitRejected as rejection:
+            outcomes[place] = rejection
+            continue
+        units.append(unit)
+        scales.append(scale)
+        places.append(place)
+    optima = maximise(units, np.array([backcast(unit) for unit in units]), kind, shocks)
+    for place, scale, theta, found in zip(places, scales, optima.theta, optima.found, strict=True):
+        if found:
+            outcomes[place] = _record(theta, kind, shocks, scale)
+    return tuple(outcomes)
+
+
+def at_limit(volatility: Volatility) -> bool:
+    """Whether the persistence stands at its limit: the series shows no level that its variance returns to."""
+    return volatility.persistence >= PERSISTENCE_MAX - 1e-9
+
+
+def unit_scale(series: Vector) -> tuple[Vector, float]:
+    """A series (T,) divided by its standard deviation, and that. Raises NotFinite, TooFewBars, ConstantSeries."""
+    series = np.ascontiguousarray(series, dtype=np.float64)
+    if series.ndim != 1 or len(series) < BARS_MIN:
+        raise TooFewBars(f"{series.size} innovations, GARCH needs at least {BARS_MIN}")
+    _require_finite(series)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scale = float(series.std())
+    moving = np.count_nonzero(series)
+    if not 0 < scale < np.inf or moving < len(series) // 2:
+        raise ConstantSeries(f"standard deviation {scale}, {moving} of {len(series)} innovations differ from 0")
+    return series / scale, scale
 
 
 def backcast(series: Vector) -> float:
     """The variance before the first value: squares of the first 75, weighted by .94 to the power of their place (as in `arch`)."""
     count = min(_BACKCAST_BARS, len(series))
     weights = _BACKCAST_DECAY ** np.arange(count)
-    return float(weights @ series[:count] ** 2 / weights.sum())
+    return max(float(weights @ series[:count] ** 2 / weights.sum()), _BACKCAST_MIN)
 
 
-def variance_path(series: Vector, parameters: Volatility) -> Vector:
-    """Conditional variance (T,) of a series (T,) at unit scale: result[t] is known before series[t]. Starts at the backcast."""
-    variance, _ = _recursion(series**2, parameters.omega, parameters.alpha, parameters.beta, backcast(series))
-    return variance
+def variance_path(series: Vector, volatility: Volatility) -> Vector:
+    """Conditional variance (T,) of a series (T,) at unit scale: result[t] is known before series[t]. Starts at the backcast.
 
-
-def log_likelihood(series: Vector, parameters: Volatility) -> float:
-    """Log likelihood of a series (T,) at unit scale, standardised Student-t."""
-    vector = np.array([parameters.omega, parameters.alpha, parameters.beta, parameters.nu])
-    value, _ = _negative_log_likelihood(vector, series**2, backcast(series))
-    return -value
-
-
-def fit(series: Vector) -> Volatility:
-    """Maximum likelihood fit of a series (T,) with mean zero, any scale: it is divided by its standard deviation first.
-
-    Raises TooFewBars below 100 values, ConstantSeries when it does not move, NotConverged when no start of the optimiser ends in a maximum.
-    alpha + beta is held at or below PERSISTENCE_MAX.
+    The backcast looks at the first 75 values, so these variances are for fitting and for spans of which the start does not count.
+    Raises NotFinite.
     """
-    if len(series) < _BARS_MIN:
-        raise TooFewBars(f"{len(series)} innovations, GARCH needs at least {_BARS_MIN}")
-    scale = float(series.std())
-    if not scale > 0 or np.count_nonzero(series) < len(series) // 2:
-        raise ConstantSeries(f"standard deviation {scale}, {np.count_nonzero(series)} of {len(series)} innovations differ from 0")
-    unit = series / scale
-    best = _maximise(unit**2, backcast(unit))
-    omega, alpha, beta, nu = best.tolist()
+    start = first_variance(KIND_CODE[volatility.kind], vector_of(volatility), backcast(series))
+    return filter_from(volatility, series, start)[:-1]
+
+
+def filter_from(volatility: Volatility, series: Vector, start_variance: float) -> Vector:
+    """Conditional variances (T + 1,) of a series (T,) at unit scale from a known state: result[0] is `start_variance`, the forecast for
+    series[0]; result[T] the forecast for the value after the last. With it a state goes on over refits instead of standing still.
+
+    Raises NotFinite.
+    """
+    series = np.ascontiguousarray(series, dtype=np.float64)
+    _require_finite(series)
+    return path_from(KIND_CODE[volatility.kind], vector_of(volatility), series, float(start_variance))
+
+
+def log_likelihood(series: Vector, volatility: Volatility) -> float:
+    """Log likelihood of a series (T,) at unit scale. Raises NotFinite."""
+    series = np.ascontiguousarray(series, dtype=np.float64)
+    _require_finite(series)
+    kind, shocks = KIND_CODE[volatility.kind], SHOCKS_CODE[volatility.shocks]
+    problem = Problem(kind, shocks, series, backcast(series), np.empty((WORK_ROWS, len(series))))
+    return float(evaluate(problem, vector_of(volatility), np.empty(0)))
+
+
+def _require_finite(series: Vector) -> None:
+    finite = np.isfinite(series)
+    if not finite.all():
+        raise NotFinite(f"{len(series) - np.count_nonzero(finite)} of {len(series)} values are NaN or infinite, all must be finite")
+
+
+def _record(theta: Vector, kind: Kind, shocks: Shocks, scale: float) -> Volatility:
+    omega, alpha, gamma, beta, nu, skew = theta.tolist()
     return Volatility(
-        kind=Kind.GARCH, shocks=Shocks.STUDENT_T, omega=omega, alpha=alpha, gamma=0.0, beta=beta, nu=nu, skew=None, scale=scale
+        kind=kind,
+        shocks=shocks,
+        omega=omega,
+        alpha=alpha,
+        gamma=gamma if kind is not Kind.GARCH else 0.0,
+        beta=beta,
+        nu=None if shocks is Shocks.NORMAL else nu,
+        skew=skew if shocks is Shocks.SKEWED_T else None,
+        scale=scale,
     )
-
-
-def _maximise(squares: Vector, start: float) -> Vector:
-    bounds = [(_OMEGA_MIN, 10.0), (0.0, 1.0), (0.0, 1.0), (_NU_MIN, _NU_MAX)]
-    stationary = {"type": "ineq", "fun": lambda p: PERSISTENCE_MAX - p[1] - p[2], "jac": lambda _: np.array([0.0, -1.0, -1.0, 0.0])}
-    guesses = [np.array([1 - persistence, alpha, persistence - alpha, 6.0]) for alpha, persistence in _STARTS]
-    guesses.sort(key=lambda guess: _negative_log_likelihood(guess, squares, start)[0])
-    best, best_value = None, math.inf
-    for guess in guesses[:3]:  # the likelihood may have two peaks, one of them at alpha = 0
-        found = optimize.minimize(
-            _scaled_objective,
-            guess,
-            args=(squares, start),
-            jac=True,
-            method="SLSQP",
-            bounds=bounds,
-            constraints=[stationary],
-            options={"ftol": 1e-12, "maxiter": 500},
-        )
-        # Within rounding of the constraint: SLSQP may end a hair outside it.
-        inside = found.x[1] + found.x[2] <= PERSISTENCE_MAX + 1e-9 and np.isfinite(found.x).all()
-        if found.success and inside and found.fun < best_value:
-            best, best_value = found.x, found.fun
-    if best is None:
-        raise NotConverged(f"no start of {len(guesses[:3])} ended in a maximum of the likelihood")
-    low, high = np.array(bounds).T
-    return np.clip(best, low, high)
-
-
-def _scaled_objective(vector: Vector, squares: Vector, start: float) -> tuple[float, Vector]:
-    """Per value, so that the optimiser's tolerances do not depend on the length."""
-    value, gradient = _negative_log_likelihood(vector, squares, start)
-    return value / len(squares), gradient / len(squares)
-
-
-def _negative_log_likelihood(vector: Vector, squares: Vector, start: float) -> tuple[float, Vector]:
-    """Value and gradient (4,) by omega, alpha, beta, nu."""
-    omega, alpha, beta, nu = vector.tolist()
-    variance, slope = _recursion(squares, omega, alpha, beta, start)
-    ratio = squares / (variance * (nu - 2))
-    logs = np.log1p(ratio)
-    count = len(squares)
-    constant = special.gammaln((nu + 1) / 2) - special.gammaln(nu / 2) - 0.5 * math.log(math.pi * (nu - 2))
-    value = count * constant - 0.5 * float(np.log(variance).sum()) - 0.5 * (nu + 1) * float(logs.sum())
-    by_variance = (-0.5 + 0.5 * (nu + 1) * ratio / (1 + ratio)) / variance
-    by_nu = 0.5 * count * (special.digamma((nu + 1) / 2) - special.digamma(nu / 2) - 1 / (nu - 2))
-    by_nu += -0.5 * float(logs.sum()) + 0.5 * (nu + 1) / (nu - 2) * float((ratio / (1 + ratio)).sum())
-    return -value, -np.append(slope.T @ by_variance, by_nu)
