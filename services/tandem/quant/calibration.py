@@ -14,9 +14,9 @@ Vector = NDArray[np.float64]
 Times = NDArray[np.int64]
 
 _SHRINK_STEP = 0.01
-# The correction must be better by this many standard errors of its own gain ("one standard error rule", Breiman et al. 1984): a part of
-# it that a few lucky bars pay for is not kept, and half a correction has most of its gain at half of its risk.
-_ERRORS_KEPT_BACK = 1.0
+# The correction must be better by this many standard errors of its own gain, a one-sided test at 5 %: a part of it that a few lucky bars
+# pay for is not kept, and half of a correction has three quarters of its gain at half of its risk.
+_ERRORS_KEPT_BACK = 1.64
 # Prior on the slope: normal about 0 with this standard deviation, for a logit of unit spread. A network that has learnt on noise is as
 # likely to point the wrong way as the right one, so no slope is expected until the rows show it; 1,000 rows outweigh it.
 _SLOPE_SD = 0.25
@@ -25,7 +25,7 @@ _SLOPE_SD = 0.25
 def calibrate(outputs: Outputs, variance_ratio: Vector, reverted: NDArray[np.bool_], *, times: Times | None = None) -> Calibration:
     """outputs (n, 2) of the network, realised / GARCH variance (n,) and labels (n,) of the same rows.
 
-    shrink: the part of the correction, between none and all, whose gain in QLIKE less its standard error is largest; none when there is no
+    shrink: the part of the correction, between none and all, whose gain in QLIKE less 1.64 of its standard errors is largest; none when there is no
     such part. times (n,): rows of one time count as one observation of that gain; None: each row counts.
     slope and intercept: Platt's, with his smoothed targets, so that a part with one class only stays finite, and with a prior that holds
     the probability near the base rate on few rows. A logit that points the wrong way is given slope 0: the base rate.
@@ -35,7 +35,7 @@ def calibrate(outputs: Outputs, variance_ratio: Vector, reverted: NDArray[np.boo
 
 
 def _shrink(correction: Vector, ratio: Vector, times: Times | None) -> float:
-    """The best of a grid on [0, 1]: least mean of ratio exp(-s correction) + s correction - ratio, plus its standard error."""
+    """The best of a grid on [0, 1]: least mean of ratio exp(-s correction) + s correction - ratio, plus 1.64 standard errors."""
     place = np.arange(len(ratio)) if times is None else np.unique(times, return_inverse=True)[1]
     count = np.bincount(place)
     best, best_loss = 0.0, 0.0

@@ -92,7 +92,7 @@ def fit_span(task: SectorTask, panel: Panel, options: TrainingOptions) -> Fitted
         feature_mean=mean,
         feature_sd=sd,
         onnx=graph,
-        calibration=calibrate(outputs, validation.realised / validation.garch_variance, validation.reverted),
+        calibration=calibrate(outputs, validation.realised / validation.garch_variance, validation.reverted, times=validation.close_ns),
         trained=trained,
     )
 
