@@ -76,17 +76,20 @@ class RejectedSymbol:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolatilityCandidate:
-    """One variance model that was tried on a pair. The one with the least BIC among those without a `rejected` reason was taken."""
+    """One variance model that was tried on a pair. The one with the least BIC among those without a `rejected` reason was taken.
+
+    Where all have one, the best of those that were fitted at all: their persistence stands at its limit.
+    """
 
     kind: Kind
     shocks: Shocks
-    log_likelihood: float | None  # of the innovations at unit scale; None where the fit was rejected
+    log_likelihood: float | None  # of the innovations at unit scale; None where there is no fit
     bic: float | None
     rejected: str = ""  # short code: not_converged, not_stationary ...
 
     def __post_init__(self) -> None:
-        if (self.bic is None) != bool(self.rejected) or (self.log_likelihood is None) != (self.bic is None):
-            raise ValueError(f"a candidate has its likelihood and BIC or the reason of its rejection; found {self}")
+        if (self.log_likelihood is None) != (self.bic is None) or (self.bic is None and not self.rejected):
+            raise ValueError(f"a candidate has its likelihood and BIC, or the reason why there are none; found {self}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tandem.quant import garch
 from tandem.quant.bundle import PairModel
 from tandem.quant.features import FEATURES
 from tandem.quant.history import PairHistory, fold
 from tandem.quant.panel import Panel
+from tandem.quant.rejections import FitRejected
 from tandem.quant.volatility import Kind, Shocks, Volatility
 
 Vector = NDArray[np.float64]
@@ -28,9 +30,11 @@ _PATH_SEED = 1927  # Yule's year; any would do
 
 def baseline_variances(panel: Panel, histories: Sequence[PairHistory], *, trained_to_ns: int) -> dict[str, Vector]:
     """Forecasts of the next bar's variance by model, (R,) along the rows of all histories in turn. Fitted up to trained_to_ns only."""
-    smoothed = fold(panel, [_with_volatility(history.pair, _ewma(history.pair)) for history in histories])
-    return {
-        "ewma": np.concatenate([history.garch_variance for history in smoothed]),
+    variances = {}
+    for model, volatilities in (("gjr", _gjr(histories, trained_to_ns)), ("ewma", [_ewma(history.pair) for history in histories])):
+        pairs = [replace(history.pair, volatility=own) for history, own in zip(histories, volatilities, strict=True)]
+        variances[model] = np.concatenate([history.garch_variance for history in fold(panel, pairs)])
+    return variances | {
         "har": np.concatenate([_har(history, trained_to_ns) for history in histories]),
     }
 
@@ -66,6 +70,21 @@ def unit_innovations(history: PairHistory) -> Vector:
     return np.concatenate((residual[:1], np.where(history.elapsed[1:] == 1, direct, residual[1:])))
 
 
+def _gjr(histories: Sequence[PairHistory], trained_to_ns: int) -> list[Volatility]:
+    """GJR with Student-t shocks of each pair, fitted up to trained_to_ns; the pair's own model where that does not converge."""
+    trained = [unit_innovations(history)[: _count_to(history, trained_to_ns)] for history in histories]
+    found = garch.fit_many(trained, Kind.GJR, Shocks.STUDENT_T)
+    return [
+        history.pair.volatility if isinstance(one, FitRejected) else replace(one, scale=one.scale * history.pair.volatility.scale)
+        for history, one in zip(histories, found, strict=True)
+    ]
+
+
+def _count_to(history: PairHistory, trained_to_ns: int) -> int:
+    """Bars up to trained_to_ns."""
+    return int(np.searchsorted(history.close_ns, trained_to_ns, side="right"))
+
+
 def _ewma(pair: PairModel) -> Volatility:
     return Volatility(
         kind=Kind.GARCH,
@@ -80,10 +99,6 @@ def _ewma(pair: PairModel) -> Volatility:
     )
 
 
-def _with_volatility(pair: PairModel, volatility: Volatility) -> PairModel:
-    return replace(pair, volatility=volatility)
-
-
 def _har(history: PairHistory, trained_to_ns: int) -> Vector:
     """HAR of the squared innovations: least squares on their means over a day, a week and a month, (n,) in spread units squared."""
     squares = unit_innovations(history) ** 2
@@ -91,7 +106,7 @@ def _har(history: PairHistory, trained_to_ns: int) -> Vector:
     place = np.arange(1, len(squares) + 1)
     means = [(total[place] - total[np.maximum(place - bars, 0)]) / np.minimum(place, bars) for bars in _HAR_BARS]
     design = np.column_stack((np.ones(len(squares)), *means))
-    trained = int(np.searchsorted(history.close_ns, trained_to_ns, side="right"))
+    trained = _count_to(history, trained_to_ns)
     whole = slice(max(_HAR_BARS) - 1, trained - 1)
     weights, *_ = np.linalg.lstsq(design[whole], squares[1:][whole], rcond=None)
     floor = _HAR_FLOOR * float(squares[:trained].mean())

@@ -8,8 +8,10 @@ import pytest
 
 from model_cases import market, tiny_options, with_gaps
 from tandem.domain.ids import PairId, SectorId
+from tandem.quant import garch
 from tandem.quant.history import fold
 from tandem.quant.panel import Panel
+from tandem.quant.volatility import Kind, Shocks
 from tandem.trainer.baselines import ar1_probability, baseline_variances, unit_innovations
 from tandem.trainer.evaluation import walk_forward_metrics
 from tandem.trainer.forecasts import Forecasts, ScoredFold, by_time, joined
@@ -174,6 +176,30 @@ def test_percent_or_decimal_prices_make_no_difference() -> None:
     assert found == pytest.approx(expected, abs=1e-5)
 
 
+def test_gjr_is_filtered_as_if_it_were_served() -> None:
+    """Its state moves by the serving step, from parameters of `garch.fit`: the path is that of the likelihood it was fitted by."""
+    panel = market(BARS)
+    pairs = fit_pairs(panel, (PairId("AAA-BBB"),), 1, tiny_options()).pairs[:1]
+    histories = fold(panel, pairs)
+    found = baseline_variances(panel, histories, trained_to_ns=int(panel.close_ns[-1]))["gjr"]
+    own = garch.fit(unit_innovations(histories[0]), Kind.GJR, Shocks.STUDENT_T)
+    scale = pairs[0].volatility.scale
+    again = fold(panel, [replace(pairs[0], volatility=replace(own, scale=own.scale * scale))])[0]
+    np.testing.assert_array_equal(found, again.garch_variance)
+    path = garch.variance_path(unit_innovations(histories[0]) / own.scale, own)
+    assert found[100:-1] == pytest.approx(path[101:] * (own.scale * scale) ** 2, rel=1e-3)  # the two start differently, which fades
+
+
+def test_the_variance_model_is_the_best_by_bic_of_all_that_were_tried() -> None:
+    """Nine by default, all on record, the best first."""
+    pair = fit_pairs(market(BARS), (PairId("AAA-BBB"),), 1, tiny_options()).pairs[0]
+    assert len({(one.kind, one.shocks) for one in pair.candidates}) == 9
+    best = pair.candidates[0]
+    assert (best.kind, best.shocks) == (pair.volatility.kind, pair.volatility.shocks)
+    sound = [one.bic for one in pair.candidates if one.bic is not None and not one.rejected]
+    assert best.bic == min(sound)
+
+
 def test_an_ar1_predicts_reversions_of_an_ar1() -> None:
     """On its own process the baseline is calibrated; far from the mean a reversion is surer than near it."""
     panel, options = market(4000, phi=0.9), tiny_options()
@@ -232,4 +258,10 @@ def test_pooled_scores_are_over_all_folds() -> None:
         assert min(per_fold) <= metrics[f"holdout_qlike_{model}"] <= max(per_fold)
         assert 0 <= metrics[f"holdout_mcs_p_{model}"] <= 1
     assert max(metrics[f"holdout_mcs_p_{model}"] for model in pooled.variances) == 1.0
-    assert {"holdout_dm_statistic", "holdout_dm_statistic_har", "holdout_dm_statistic_ewma", "holdout_auc_ar1"} <= set(metrics)
+    assert {
+        "holdout_dm_statistic",
+        "holdout_dm_statistic_gjr",
+        "holdout_dm_statistic_har",
+        "holdout_dm_statistic_ewma",
+        "holdout_auc_ar1",
+    } <= set(metrics)
