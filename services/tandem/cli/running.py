@@ -9,6 +9,7 @@ import typer
 from tandem.domain.errors import BadSetting, Transient
 from tandem.local.probes import HOST
 from tandem.local.records import Record, read_records
+from tandem.local.status import state, supervisor_pid
 from tandem.settings import Settings, load
 
 Home = Annotated[Path | None, typer.Option("--home", help="Folder of the platform, as given to `tandem up` [default: TANDEM_HOME].")]
@@ -44,6 +45,16 @@ def _require_reachable(servers: str) -> None:
         except OSError as error:
             reasons.append(f"{server}: {error}")
     raise Transient(f"Kafka is not there: {'; '.join(reasons)}")
+
+
+def postgres_url(settings: Settings) -> str:
+    """The database's URL: the setting, else that of the running platform. Raises Transient when there is neither."""
+    url = settings.postgres_url.get_secret_value()
+    if not url and supervisor_pid(home := settings.home.expanduser().resolve()) is not None:
+        url = state(home)["endpoints"].get("postgres", "")
+    if not url:
+        raise Transient(f"no platform runs under {settings.home}; {_START}, or set TANDEM_POSTGRES_URL")
+    return url
 
 
 def portfolio_url(settings: Settings) -> str:

@@ -8,7 +8,6 @@ from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tandem.adapters.calendar import session_grid
 from tandem.domain.units import NS_PER_S, ns_of, utc
@@ -76,12 +75,12 @@ def occasion(day: date) -> Occasion:
     )
 
 
-def closes_between(after_ns: int, until_ns: int) -> NDArray[np.int64]:
-    """Closes of the sessions in (after_ns, until_ns], ascending."""
-    if until_ns <= after_ns:
-        return np.empty(0, np.int64)
-    closes = session_grid("1d", after_ns, until_ns).close_ns
-    return closes[(closes > after_ns) & (closes <= until_ns)]
+def sessions_after(last_ns: int, until_ns: int) -> int:
+    """Sessions that opened at or after `last_ns` and closed by `until_ns`: how far a last bar is behind, at any bar length."""
+    if until_ns <= last_ns:
+        return 0
+    grid = session_grid("1d", last_ns, until_ns)
+    return int(np.count_nonzero((grid.open_ns >= last_ns) & (grid.close_ns <= until_ns)))
 
 
 def span_from_ns(until_ns: int, sessions: int) -> int:

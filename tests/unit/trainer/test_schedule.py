@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.domain.units import ns_of, utc
-from tandem.trainer.schedule import closes_between, day_of, next_run_ns, occasion, run_ns, span_from_ns
+from tandem.domain.units import ns_of
+from tandem.trainer.schedule import day_of, next_run_ns, occasion, run_ns, sessions_after, span_from_ns
 
 
 def at(text: str) -> int:
@@ -91,16 +91,22 @@ def test_the_day_is_that_of_new_york():
     assert [str(day_of(at(text))) for text in ("2025-07-02 03:59", "2025-07-02 04:00")] == ["2025-07-01", "2025-07-02"]
 
 
-def test_sessions_are_counted_by_their_closes():
-    """The week of 4 July 2025 has four."""
-    found = closes_between(at("2025-06-30 00:00"), at("2025-07-06 00:00"))
-    assert [f"{utc(ns):%m-%d %H:%M}" for ns in found.tolist()] == ["06-30 20:00", "07-01 20:00", "07-02 20:00", "07-03 17:00"]
-    assert len(closes_between(at("2025-07-03 17:00"), at("2025-07-07 10:00"))) == 0
-    assert len(closes_between(at("2025-07-08 00:00"), at("2025-07-07 00:00"))) == 0
+@pytest.mark.parametrize(
+    ("last", "until", "behind"),
+    [
+        ("2025-06-30 00:00", "2025-07-06 00:00", 4),  # the week of 4 July 2025
+        ("2025-07-02 20:00", "2025-07-07 10:00", 1),  # the half day is missing
+        ("2025-07-03 17:00", "2025-07-07 10:00", 0),
+        ("2025-07-03 16:58", "2025-07-07 10:00", 0),  # nothing traded in the last minutes: the session is there all the same
+        ("2025-07-03 17:00", "2025-07-07 19:59", 0),  # a session that still goes on is nobody's fault
+        ("2025-07-08 00:00", "2025-07-07 00:00", 0),
+    ],
+)
+def test_data_are_behind_by_the_whole_sessions_that_they_lack(last, until, behind):
+    assert sessions_after(at(last), at(until)) == behind
 
 
 @pytest.mark.parametrize("sessions", [1, 4, 60, 1260])
 def test_a_span_holds_the_sessions_that_were_asked_for(sessions):
     until = at("2025-07-07 10:00")
-    start = span_from_ns(until, sessions)
-    assert len(closes_between(start, until)) == sessions
+    assert sessions_after(span_from_ns(until, sessions), until) == sessions
