@@ -21,6 +21,7 @@ from tandem.quant.johansen import CRITICAL_NONE, johansen_many
 
 Vector = NDArray[np.float64]
 
+_EDGE_SHARE = 0.05
 _HALF_LIFE_MIN_BARS = 0.25  # for phi at or below 1/16: reverts within the bar, the exact number says nothing
 
 
@@ -99,6 +100,8 @@ def benjamini_hochberg(p_values: Vector) -> Vector:
 def screen(log_close: Mapping[Symbol, Vector], declared: Iterable[PairId], rule: ScreeningRule) -> tuple[PairTest, ...]:
     """Test every pair of the symbols, and the declared ones, in both directions; q-values over all tests made.
 
+    To pass, a pair needs a small q-value on the whole span and on its inner part (inner_q_values), and a half-life within bounds.
+
     log_close: (T,) each, NaN where a symbol did not trade. Declared pairs keep the order of their legs; the others take the better
     direction. A pair with fewer than rule.bars_min common bars, a constant leg, or legs that are all but the same series is not tested and
     not returned.
@@ -114,9 +117,12 @@ def screen(log_close: Mapping[Symbol, Vector], declared: Iterable[PairId], rule:
     found = _statistics(np.column_stack(list(log_close.values())), pairs, rule)
     kept = found.tested.tolist()
     q_values = benjamini_hochberg(found.tests.p_value[kept].ravel()).reshape(-1, 2)
+    inner = inner_q_values(np.column_stack(list(log_close.values())), pairs[kept], lags_max=rule.lags_max).min(axis=1)
     return tuple(
-        _record(legs[row], row, found, q=q, rule=rule, declared=frozenset(legs[row]) in named)
-        for row, q in zip(kept, q_values, strict=True)
+        _record(
+            legs[row], row, found, q=q, lasts=bool(inside <= rule.false_discovery_rate), rule=rule, declared=frozenset(legs[row]) in named
+        )
+        for row, q, inside in zip(kept, q_values, inner, strict=True)
     )
 
 
@@ -125,6 +131,17 @@ def chosen(tests: Iterable[PairTest], declared: Iterable[PairId], rule: Screenin
     declared = tuple(declared)
     passed = sorted((test for test in tests if test.passed and not test.declared), key=lambda test: (test.q_value, test.pair))
     return declared + tuple(test.pair for test in passed[: rule.screened_max])
+
+
+def inner_q_values(log_close: Vector, pairs: NDArray[np.int64], *, lags_max: int | None) -> Vector:
+    """q-values (P, 2) of the same tests without the first and the last twentieth of the bars; 1 where nothing can be tested.
+
+    One jump of a leg in the first days looks like a spread that comes back and stays: it makes p-values of 1e-9 for that leg with half of
+    the market, and no control of the number of tests helps against it. A relation that is there is there without the edges, too.
+    """
+    edge = int(len(log_close) * _EDGE_SHARE)
+    p_value = engle_granger_many(log_close[edge : len(log_close) - edge], pairs, lags_max=lags_max).p_value
+    return benjamini_hochberg(np.nan_to_num(p_value, nan=1.0).ravel()).reshape(-1, 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -153,7 +170,9 @@ def _statistics(log_close: Vector, pairs: NDArray[np.int64], rule: ScreeningRule
     )
 
 
-def _record(legs: tuple[Symbol, Symbol], row: int, found: _Statistics, *, q: Vector, rule: ScreeningRule, declared: bool) -> PairTest:
+def _record(
+    legs: tuple[Symbol, Symbol], row: int, found: _Statistics, *, q: Vector, lasts: bool, rule: ScreeningRule, declared: bool
+) -> PairTest:
     tests = found.tests
     way = int(tests.p_value[row, 1] < tests.p_value[row, 0] and not declared)
     phi = float(tests.phi[row, way])
@@ -167,7 +186,7 @@ def _record(legs: tuple[Symbol, Symbol], row: int, found: _Statistics, *, q: Vec
         q_value=q_value,
         half_life_bars=half_life,
         declared=declared,
-        passed=in_bounds and q_value <= rule.false_discovery_rate,
+        passed=in_bounds and lasts and q_value <= rule.false_discovery_rate,
         correlation=_known(found.correlation[row]),
         johansen_trace=_known(found.trace[row]),
         johansen_critical=float(CRITICAL_NONE[1]),

@@ -52,6 +52,7 @@ def choose(
         "all tested (base rate)": table.tested,
         "p < 0.05 in one direction": table.tested & (table.columns["p_min"] < LEVEL),
         "first gates as they were": old_first_gates(table, rules.seed),
+        "q <= false-discovery rate": table.tested & (table.columns["q_min"] <= rules.fdr.false_discovery_rate),
         "fdr": by_fdr.picked,
         "seed": by_seed.picked,
     }

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tandem.domain.ids import PairId, pair_id
-from tandem.quant.cointegration import benjamini_hochberg
+from tandem.quant.cointegration import benjamini_hochberg, inner_q_values
 from tandem.quant.correlation import return_correlations
 from tandem.quant.engle_granger import adf_of_spreads, engle_granger_many
 from tandem.quant.hedge import kalman_fit, total_least_squares_of
@@ -76,6 +76,8 @@ def statistics(universe: Universe, *, bars_min: int, lags_max: int | None, progr
     found["eg_q_ab"], found["eg_q_ba"] = q_values.T
     found["direction"] = np.where(every[:, 1] < every[:, 0], "ba", "ab")
     found["p_min"], found["q_min"] = every.min(axis=1), q_values.min(axis=1)
+    found["inner_q"] = np.full(len(pairs), np.nan)
+    found["inner_q"][tested] = inner_q_values(universe.log_close, pairs[tested], lags_max=lags_max).min(axis=1)
     names = np.array(universe.symbols)
     table = PairTable(pairs=pairs, columns={"leg_a": names[pairs[:, 0]], "leg_b": names[pairs[:, 1]]} | _sectors(universe, pairs) | found)
     table.columns.update(_kalman(universe, table, progress))

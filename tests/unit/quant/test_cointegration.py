@@ -71,6 +71,19 @@ def test_two_classes_of_one_share_and_a_frozen_symbol_are_not_tested() -> None:
     assert screen({}, (), RULE) == ()
 
 
+def test_a_jump_at_the_edge_of_the_span_makes_no_pair() -> None:
+    """Trap: a leg that jumps in the first days looks as if its spread came back, and passes with many others under false-discovery control."""
+    rng = np.random.default_rng(11)
+    walks = {Symbol(f"S{chr(65 + i)}"): np.cumsum(0.01 * rng.standard_normal(300)) + 4 for i in range(12)}
+    walks[Symbol("SA")] = np.cumsum(0.004 * rng.standard_normal(300)) + 4
+    walks[Symbol("SA")][:5] -= 0.35
+    tests = screen(walks, (), RULE)
+    fooled = [t for t in tests if t.q_value <= RULE.false_discovery_rate]
+    assert len(fooled) >= 5
+    assert all("SA" in t.pair.split("-") for t in fooled)
+    assert not any(t.passed for t in tests)
+
+
 def test_declared_pairs_keep_their_order_and_are_always_chosen() -> None:
     """Declared, whatever the tests say; screened ones follow by q, at most screened_max."""
     declared = (PairId("CCC-AAA"),)
