@@ -27,7 +27,7 @@ Cube = NDArray[np.float64]
 PERSISTENCE, SHARE, TILT, INVERSE_NU = 1, 2, 3, 4  # places in w of garch and gjr; 1 / nu of all
 _FALL_TOLERANCE = 1e-9  # log likelihood that one more Newton step would gain: moves a forecast by about 1e-6 of itself
 _FALL_ACCEPTED = 1e-5  # where rounding stops the search before the tolerance
-_FALL_CLEAR = 0.01  # below it the step is one of a near-quadratic valley, and its promise is good to a factor of two
+_FALL_CLEAR = 1.0  # below it a step promises its fall to a factor of four: on 110 real series no peak was lost but one of 1e-3
 _STEPS_MAX = 200
 _REFRESH_STEPS = 15  # between Hessians by differences
 _SHORTER_MAX = 30
@@ -145,7 +145,7 @@ def descend(problem: Problem, box: Box, w: Vector, rival: float) -> tuple[float,
         fall, definite = direction(box, w, point.gradient, hessian, step)
         if fall < _FALL_TOLERANCE:
             return point.value[0], True
-        if fall < _FALL_CLEAR and definite and point.value[0] - 2 * fall > rival - _FALL_ACCEPTED:
+        if fall < _FALL_CLEAR and definite and point.value[0] - 4 * fall > rival - _FALL_ACCEPTED:
             return point.value[0], False
         if _line_search(problem, box, point, step, trial):
             update(hessian, trial.w - w, trial.gradient - point.gradient)
