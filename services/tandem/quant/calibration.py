@@ -25,8 +25,8 @@ _SLOPE_SD = 0.25
 def calibrate(outputs: Outputs, variance_ratio: Vector, reverted: NDArray[np.bool_], *, times: Times | None = None) -> Calibration:
     """outputs (n, 2) of the network, realised / GARCH variance (n,) and labels (n,) of the same rows.
 
-    shrink: the part of the correction, between none and all, whose gain in QLIKE less 1.64 of its standard errors is largest; none when there is no
-    such part. times (n,): rows of one time count as one observation of that gain; None: each row counts.
+    shrink: the part of the correction, between none and all, whose gain in QLIKE less 1.64 of its standard errors is largest; none when
+    there is no such part. times (n,): rows of one time count as one observation of that gain; None: each row counts.
     slope and intercept: Platt's, with his smoothed targets, so that a part with one class only stays finite, and with a prior that holds
     the probability near the base rate on few rows. A logit that points the wrong way is given slope 0: the base rate.
     """
