@@ -53,6 +53,9 @@ class ProtocolResult:
     returns: Mapping[str, Vector] = field(default_factory=dict)  # series -> (n,) signed returns that the tails are tested on
     tails: Mapping[str, Mapping[str, tuple[TailForecast, ...]]] = field(default_factory=dict)  # series -> model -> one per level
     nested: Mapping[str, str] = field(default_factory=dict)  # model -> the smaller model inside it, for Clark-West
+    groups: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # name -> series that are also averaged apart, e.g. a sector's pairs
 
     def __post_init__(self) -> None:
         count = len(self.dates)
@@ -93,7 +96,8 @@ class ProtocolResult:
         named = {*self.seeds, *self.cpu_seconds, *self.nested, *self.nested.values()}
         if not named <= models:
             raise ValueError(f"seeds, seconds or nesting of {sorted(named - models)}, models are {sorted(models)}")
-        series = {*self.members, *self.horizons, *self.pooled, *self.returns, *self.tails}
+        grouped = {name for members in self.groups.values() for name in members}
+        series = {*self.members, *self.horizons, *self.pooled, *self.returns, *self.tails, *grouped}
         if not series <= self.realised.keys():
             raise ValueError(f"series {sorted(series - self.realised.keys())} unknown, known are {sorted(self.realised)}")
 

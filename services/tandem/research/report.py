@@ -72,6 +72,8 @@ def document(result: ProtocolResult, found: Scores) -> dict[str, object]:
     }
     if len(result.realised) > 1:
         content["series"] = found.series
+    if found.groups:
+        content["groups"] = found.groups
     _finite(content, "report")
     return content
 
@@ -97,6 +99,8 @@ def markdown(result: ProtocolResult, found: Scores) -> str:
     if len(result.realised) > 1:
         lines += [f"## Mean over {', '.join(result.headline)}", ""]
     lines += _table(result, found.pooled)
+    for name, table in found.groups.items():
+        lines += ["", f"## Mean over {name}: {', '.join(result.groups[name])}", "", *_table(result, table)]
     if len(result.realised) > 1:
         for name, table in found.series.items():
             lines += ["", f"## {name}", "", *_table(result, table)]

@@ -27,6 +27,7 @@ class Scores:
 
     pooled: dict[str, Row]  # over the headline series
     series: dict[str, dict[str, Row]]
+    groups: dict[str, dict[str, Row]] = field(default_factory=dict)  # over the series of each group
     undefined: list[str] = field(default_factory=list)  # why a score is None
 
 
@@ -35,7 +36,10 @@ def score(result: ProtocolResult) -> Scores:
     undefined: list[str] = []
     series = {name: _table(result, (name,), undefined) for name in result.realised}
     pooled = series[result.headline[0]] if len(result.headline) == 1 else _table(result, result.headline, undefined)
-    return Scores(pooled=pooled, series=series, undefined=undefined)
+    groups = {
+        name: series[members[0]] if len(members) == 1 else _table(result, members, undefined) for name, members in result.groups.items()
+    }
+    return Scores(pooled=pooled, series=series, groups=groups, undefined=undefined)
 
 
 def qlike_losses(result: ProtocolResult, series: tuple[str, ...]) -> dict[str, Vector]:

@@ -163,21 +163,26 @@ def _result(
         returns={pair: -np.sqrt(joined[pair].realised) for pair in kept},
         tails={pair: bands(joined[pair]) for pair in kept},
         nested={"gjr": "garch"},
+        groups={sector: tuple(pairs) for sector, pairs in _sectors(universe, kept).items()},
     )
 
 
 def _settings(
     universe: SpreadUniverse, kept: Sequence[PairId], blocks: Sequence[_Block], *, bar: str, options: TrainingOptions, rule: SpreadRule
 ) -> dict[str, Any]:
-    groups = {sector: [pair for pair in pairs if pair in kept] for sector, pairs in universe.pairs.items()}
     return {
         "bar": bar,
-        "sectors": {sector: pairs for sector, pairs in groups.items() if pairs},
+        "sectors": _sectors(universe, kept),
         **asdict(rule),
         "validation_share": options.validation_share,
         "network": options.network.model_dump(mode="json"),
         "correction_kept": [block.shrinks for block in blocks],
     }
+
+
+def _sectors(universe: SpreadUniverse, kept: Sequence[PairId]) -> dict[str, list[PairId]]:
+    groups = {str(sector): [pair for pair in pairs if pair in kept] for sector, pairs in universe.pairs.items()}
+    return {sector: pairs for sector, pairs in groups.items() if pairs}
 
 
 def _notes(universe: SpreadUniverse, kept: Sequence[PairId]) -> tuple[str, ...]:

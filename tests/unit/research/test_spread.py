@@ -15,8 +15,10 @@ from tandem.domain.errors import Permanent
 from tandem.domain.ids import PairId, SectorId, Symbol, pair_legs
 from tandem.quant import garch
 from tandem.quant.cointegration import fit_spread
-from tandem.quant.scores import qlike
+from tandem.quant.scores import diebold_mariano, newey_west_lags, qlike
 from tandem.research.records import ProtocolResult
+from tandem.research.report import document, markdown
+from tandem.research.scoring import score
 from tandem.research.spread import SpreadRule, run
 from tandem.research.spread_universe import SpreadRequest, SpreadUniverse, load_spreads
 from tandem.trainer.options import TrainingOptions
@@ -168,3 +170,18 @@ def test_too_little_before_the_test_span_is_said(tmp_path: Path) -> None:
     path = write_closes(tmp_path / "bare.parquet", None)
     with pytest.raises(Permanent, match="bars before the test span"):
         load_spreads(request(path, test_from_ns=1_405_000_000 * 10**9))
+
+
+def test_the_report_scores_each_sector_apart() -> None:
+    """Diebold-Mariano over a sector's pairs is that of their losses averaged for each day."""
+    result = replace(walked(), groups={"one": ("AAA-BBB", "AAA-CCC"), "first": ("AAA-BBB",)})
+    found = score(result)
+    losses = {
+        model: np.mean([qlike(result.realised[pair], result.forecasts[pair][model]) for pair in result.groups["one"]], axis=0)
+        for model in ("garch_gru", "garch")
+    }
+    by_hand = diebold_mariano(losses["garch_gru"], losses["garch"], horizon=1, lags=newey_west_lags(len(result.dates)))
+    assert found.groups["one"]["garch_gru"]["dm_t_vs_garch"] == pytest.approx(by_hand.statistic, rel=1e-12)
+    assert found.groups["first"] == found.series["AAA-BBB"]
+    assert document(result, found)["groups"] == found.groups
+    assert "Mean over one: AAA-BBB, AAA-CCC" in markdown(result, found)
