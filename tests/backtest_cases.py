@@ -14,6 +14,7 @@ from tandem.domain.ids import SectorId
 from tandem.flow.exchange_records import Rules
 from tandem.portfolio.risk import load_risk
 from tandem.quant.distance import DistanceRule
+from tandem.research.backtest_job import Request
 from tandem.research.backtest_run import BacktestTask
 from tandem.research.policies import Terms
 from tandem.research.policy_distance import DistancePolicy
@@ -23,13 +24,13 @@ FIRST_NS = int(np.datetime64("2015-01-02", "ns").astype(np.int64))
 DAY_NS = 86_400_000_000_000
 
 
-def made_market(folder: Path, *, bars: int = 400, seed: int = 1, walks: int = 3) -> MarketData:
+def made_market(folder: Path, *, bars: int = 400, seed: int = 1, walks: int = 3, phi: float = 0.93) -> MarketData:
     """AAA and BBB share a walk and differ by a stationary spread; CCC and so on are walks of their own. Prices in cents, around 100 USD."""
     random = np.random.default_rng(seed)
     steps = 0.01 * random.standard_normal((bars, walks + 1))
     spread = np.zeros(bars)
     for bar in range(1, bars):
-        spread[bar] = 0.93 * spread[bar - 1] + 0.008 * random.standard_normal()
+        spread[bar] = phi * spread[bar - 1] + 0.008 * random.standard_normal()
     levels = 100 * np.exp(np.cumsum(steps, axis=0))
     columns = {"AAA": levels[:, 0] * np.exp(spread), "BBB": levels[:, 0]}
     columns |= {name * 3: levels[:, 1 + i] for i, name in enumerate("CDEFGHIJ"[:walks])}
@@ -67,3 +68,31 @@ def with_prices(data: MarketData, change: np.ndarray, rows: np.ndarray) -> Marke
     ticks = data.ticks.copy()
     ticks["price"][rows] = np.round(ticks["price"][rows] * change, 2)
     return replace(data, ticks=ticks)
+
+
+def request(data: Path, out: Path, **changes: object) -> Request:
+    """The distance method on a made market."""
+    values: dict[str, object] = {
+        "data": data,
+        "out": out,
+        "sector": "all",
+        "policy": "distance",
+        "from_day": "",
+        "to_day": "",
+        "train_bars": 120,
+        "trade_bars": 60,
+        "step_bars": 21,
+        "bar": "1d",
+        "cost_bps": None,
+        "quotes": None,
+        "borrow_bps": None,
+        "capital_usd": None,
+        "notional_usd": None,
+        "pairs": 3,
+        "exclude": (),
+        "network": False,
+        "trials": 4,
+        "trials_file": None,
+        "seed": None,
+    }
+    return Request(**values | changes)

@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recorded_cases import shared_data
+from backtest_cases import request
+from recorded_cases import CONFIG, shared_data
 from tandem.quant.distance import DistanceRule, closest_pairs, study
+from tandem.research.backtest_job import execute
 
 
 @cache
@@ -42,3 +44,15 @@ def test_the_closest_pairs_are_utilities_and_trade_as_often_as_measured_before()
 
     assert round(study(close, symbols, DistanceRule()).trades_per_pair, 2) == 1.27
     assert names == [("ES", "WEC"), ("CMS", "DTE"), ("ES", "XEL")]
+
+
+def test_the_study_in_the_report_is_the_reference(tmp_path: Path) -> None:
+    """What `tandem backtest --policy distance` writes; its account trades one short window."""
+    data = shared_data("daily_ohlcv_sp500_members_2013_2018.parquet")
+    changes = {"train_bars": None, "trade_bars": None, "pairs": 20, "exclude": ("LNT",), "from_day": "2018-01-22"}
+    report = execute(request(data, tmp_path, **changes), config_dir=CONFIG, commit="")
+    found = report["distance_study"]
+
+    assert found["portfolios"] == 42
+    assert [round(row["monthly_percent"], 3) for row in found["rows"]] == [0.120, 0.093, 0.051, 0.009]
+    assert round(found["rows"][0]["trades_per_pair"], 2) == 1.27

@@ -89,6 +89,7 @@ def run(task: BacktestTask, data: MarketData, policy: Policy, *, notice: Callabl
         prepared = policy.prepare(window)
         notice(Progress(window=plan.number, windows=len(plans), doing="trading"))
         outcome = _play_window(replay, plan, prepared, steps=steps)
+        notice(Progress(window=plan.number, windows=len(plans), doing="traded"))
         suspects = _suspects(panel.between(plan.train_start, plan.trade_stop), prepared, task)
         outcomes.append(replace(outcome, rejections=rejections, suspects=suspects))
     _end(replay, steps)

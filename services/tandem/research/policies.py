@@ -21,6 +21,7 @@ from tandem.domain.market import Heartbeat, SessionGrid, TickFrame
 from tandem.flow import sector as sector_flow
 from tandem.flow.sector import SectorModel
 from tandem.quant.bundle import Bundle, model_name
+from tandem.quant.composite import SeedRule, seed_picks
 from tandem.quant.panel import Panel
 from tandem.research.backtest_replay import Forecaster
 from tandem.trainer.main import NoPairs, SectorTask, train_sector
@@ -54,8 +55,15 @@ class Prepared:
 class Policy(Protocol):
     """A way to choose."""
 
-    name: str
-    says: str  # one sentence for the report
+    @property
+    def name(self) -> str:
+        """For the report and the command line."""
+        ...
+
+    @property
+    def says(self) -> str:
+        """One sentence for the report."""
+        ...
 
     def prepare(self, window: WindowData) -> Prepared:
         """Choose and fit on the window's bars. Raises Permanent when the window can be used for nothing."""
@@ -189,6 +197,26 @@ def fdr_policy(options: TrainingOptions, terms: Terms) -> TrainedPolicy:
         f"false-discovery rate {options.screening.false_discovery_rate:g} over all tests, at most {options.screening.screened_max} pairs.",
         options=options,
         choose=lambda _: ((), 0),
+        terms=terms,
+    )
+
+
+def seed_policy(options: TrainingOptions, terms: Terms) -> TrainedPolicy:
+    """The old gates, put right (quant/composite.py); at most screened_max pairs, the best composite first."""
+    rule, most = SeedRule(cost_bps=options.cost_bps, bars_min=options.bars_min), options.screening.screened_max
+
+    def choose(window: WindowData) -> tuple[tuple[PairId, ...], int]:
+        panel = window.panel
+        picks, tested = seed_picks({name: panel.log_close(name) for name in panel.symbols}, rule)
+        return tuple(pick.pair for pick in picks[:most]), tested
+
+    return TrainedPolicy(
+        name="seed",
+        says=f"Pairs that pass the gates of the earlier system on each training window: correlation of returns above "
+        f"{rule.correlation_min:g}, Engle-Granger p below {rule.p_value_max:g}, composite above {rule.composite_min:g}; no control for the "
+        "number of pairs looked at.",
+        options=_screening(options, screened_max=0),
+        choose=choose,
         terms=terms,
     )
 
