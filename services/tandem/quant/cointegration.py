@@ -100,7 +100,8 @@ def benjamini_hochberg(p_values: Vector) -> Vector:
 def screen(log_close: Mapping[Symbol, Vector], declared: Iterable[PairId], rule: ScreeningRule) -> tuple[PairTest, ...]:
     """Test every pair of the symbols, and the declared ones, in both directions; q-values over all tests made.
 
-    To pass, a pair needs a small q-value on the whole span and on its inner part (inner_q_values), and a half-life within bounds.
+    To pass, a pair needs a small q-value on the whole span and on its inner part (inner_q_values), a half-life within bounds, and a hedge
+    ratio above 0: below it both legs would be bought at once, which is no pair but a bet on the market.
 
     log_close: (T,) each, NaN where a symbol did not trade. Declared pairs keep the order of their legs; the others take the better
     direction. A pair with fewer than rule.bars_min common bars, a constant leg, or legs that are all but the same series is not tested and
@@ -177,6 +178,7 @@ def _record(
     way = int(tests.p_value[row, 1] < tests.p_value[row, 0] and not declared)
     phi = float(tests.phi[row, way])
     half_life = half_life_bars(phi) if -1 < phi < 1 else None
+    opposed = bool(tests.beta[row, way] > 0)
     in_bounds = half_life is not None and rule.half_life_min_bars <= half_life <= rule.half_life_max_bars
     q_value = float(q.min())
     return PairTest(
@@ -186,7 +188,7 @@ def _record(
         q_value=q_value,
         half_life_bars=half_life,
         declared=declared,
-        passed=in_bounds and lasts and q_value <= rule.false_discovery_rate,
+        passed=opposed and in_bounds and lasts and q_value <= rule.false_discovery_rate,
         correlation=_known(found.correlation[row]),
         johansen_trace=_known(found.trace[row]),
         johansen_critical=float(CRITICAL_NONE[1]),

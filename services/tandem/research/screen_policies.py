@@ -1,7 +1,7 @@
 """Which pairs each policy would pick from a table of statistics, and why not the others.
 
   fdr    Engle-Granger in the better direction under false-discovery control over all tests made, with and without the edges of the span,
-         and a half-life within bounds
+         a hedge ratio above 0, and a half-life within bounds
   seed   the old gates, put right (quant/composite.py): correlation of returns, p-value, composite score
   none   nothing; the statistics only
 
@@ -43,11 +43,12 @@ class Picks:
 
 
 def fdr_picks(table: PairTable, rule: FdrRule) -> Picks:
-    """Codes: those of `untested`, q_value, edge (the q-value is gone without the edges of the span), half_life."""
+    """Codes: those of `untested`, q_value, edge (the q-value is gone without the edges of the span), hedge_ratio, half_life."""
     half_life = table.best("half_life_bars")
     inside = (half_life >= rule.half_life_min_bars) & (half_life <= rule.half_life_max_bars)
     lasts = table.columns["inner_q"] <= rule.false_discovery_rate
-    passed = np.where(lasts, np.where(inside, "", "half_life"), "edge")
+    opposed = table.best("beta_ols") > 0  # below 0 both legs are bought at once
+    passed = np.where(lasts, np.where(opposed, np.where(inside, "", "half_life"), "hedge_ratio"), "edge")
     reason = np.where(table.columns["q_min"] <= rule.false_discovery_rate, passed, "q_value")
     return Picks(reason=np.where(table.tested, reason, table.columns["untested"]))
 

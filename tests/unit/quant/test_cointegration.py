@@ -72,7 +72,7 @@ def test_two_classes_of_one_share_and_a_frozen_symbol_are_not_tested() -> None:
 
 
 def test_a_jump_at_the_edge_of_the_span_makes_no_pair() -> None:
-    """Trap: a leg that jumps in the first days looks as if its spread came back, and passes with many others under false-discovery control."""
+    """Trap: a leg that jumps in the first days looks as if its spread came back, and passes with many others at once."""
     rng = np.random.default_rng(11)
     walks = {Symbol(f"S{chr(65 + i)}"): np.cumsum(0.01 * rng.standard_normal(300)) + 4 for i in range(12)}
     walks[Symbol("SA")] = np.cumsum(0.004 * rng.standard_normal(300)) + 4
@@ -82,6 +82,15 @@ def test_a_jump_at_the_edge_of_the_span_makes_no_pair() -> None:
     assert len(fooled) >= 5
     assert all("SA" in t.pair.split("-") for t in fooled)
     assert not any(t.passed for t in tests)
+
+
+def test_legs_that_move_against_each_other_are_no_pair() -> None:
+    """A negative hedge ratio buys both legs at once; the test passes, the pair does not."""
+    table = log_close(market(2000))
+    table[Symbol("BBB")] = 8 - table[Symbol("BBB")]
+    planted = next(t for t in screen(table, (), RULE) if set(t.pair.split("-")) == {"AAA", "BBB"})
+    assert planted.q_value < 1e-3
+    assert not planted.passed
 
 
 def test_declared_pairs_keep_their_order_and_are_always_chosen() -> None:

@@ -1,5 +1,6 @@
 """A screening from file to table: bad symbols go and are named, noise passes at its rate, policies say why, the next span judges."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -142,6 +143,23 @@ def test_the_choice_does_not_depend_on_what_comes_after(tmp_path):
         assert np.array_equal(calm.columns[name], broken.columns[name], equal_nan=True)
     assert [r["symbol"] for r in document["next"]["rejected"]] == ["PLA"]
     assert document["policies"]["fdr"] | {"persist_share": None} == document["policies"]["fdr"]
+
+
+def test_each_gate_of_the_policy_gives_its_reason(tmp_path):
+    """A jump in the first days, a mirrored leg, and a spread that reverts too slowly for the rule."""
+    prices = with_planted(walks(12, 600, seed=3))
+    prices["MIR"] = 2500 / prices.pop("PLA")
+    prices["SAB"][:6] *= 0.7
+    path = closes(tmp_path / "c.parquet", DAYS[:600], **prices)
+    strict = replace(rules(), fdr=replace(rules().fdr, half_life_max_bars=1.5))
+    table, _ = screened(request(path), rules(), quiet)
+    reasons = dict(zip(zip(table.columns["leg_a"], table.columns["leg_b"], strict=True), table.columns["fdr_reason"], strict=True))
+    assert reasons["MIR", "SAA"] == "hedge_ratio"
+    edges = [pair for pair, reason in reasons.items() if reason == "edge"]
+    assert edges
+    assert all("SAB" in pair for pair in edges)
+    slow, _ = screened(request(closes(tmp_path / "s.parquet", DAYS[:600], **with_planted(walks(4, 600)))), strict, quiet)
+    assert "half_life" in slow.columns["fdr_reason"].tolist()
 
 
 def test_legs_that_are_one_series_are_not_tested(tmp_path):
