@@ -49,7 +49,6 @@ def backtest(
     # Here, because torch and plotly take seconds to import and `tandem backtest --help` needs neither.
     from tandem.research.backtest_job import Request, execute  # noqa: PLC0415
 
-    _quiet()
     request = Request(
         data=data,
         out=out,
@@ -73,7 +72,7 @@ def backtest(
         trials_file=trials_file,
         seed=seed,
     )
-    with _progress_bar() as notice:
+    with _quiet(), _progress_bar() as notice:
         document = execute(request, config_dir=settings_module.load().config_dir, commit=_commit(), notice=notice)
     if as_json:
         print_json(document)
@@ -132,11 +131,17 @@ def _progress_bar() -> "Iterator[Callable[[Progress], None]]":
         yield notice
 
 
-def _quiet() -> None:
-    """The portfolio's own log lines, one for each order, are for services."""
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the portfolio's own log lines, one for each order, which are for services."""
     import structlog  # noqa: PLC0415
 
+    before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 def _commit() -> str:
