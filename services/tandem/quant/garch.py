@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tandem.quant.garch_likelihood import KIND_CODE, SHOCKS_CODE, WORK_ROWS, Problem, evaluate, first_variance, path_from, vector_of
-from tandem.quant.garch_optimise import PERSISTENCE_MAX, maximise
+from tandem.quant.garch_optimise import PERSISTENCE_MAX, bounds, maximise
 from tandem.quant.rejections import ConstantSeries, FitRejected, NotConverged, NotFinite, NotStationary, TooFewBars
 from tandem.quant.volatility import Kind, Shocks, Volatility
 
@@ -42,18 +42,23 @@ _BACKCAST_BARS, _BACKCAST_DECAY = 75, 0.94
 _BACKCAST_MIN = 1e-8  # a series that begins with 75 zeros still has a logarithm
 
 
-def fit(series: Vector, kind: Kind = Kind.GARCH, shocks: Shocks = Shocks.STUDENT_T) -> Volatility:
+def fit(
+    series: Vector, kind: Kind = Kind.GARCH, shocks: Shocks = Shocks.STUDENT_T, *, persistence_max: float = PERSISTENCE_MAX
+) -> Volatility:
     """Maximum likelihood fit of a series (T,) with mean zero, any scale: it is divided by its standard deviation first.
 
-    Raises NotFinite, TooFewBars below 100 values, ConstantSeries when it does not move, NotConverged when the likelihood has no maximum.
+    persistence_max: below 1, the limit on gjr's alpha + gamma / 2 + beta or egarch's beta. Raises NotFinite, TooFewBars below 100 values,
+    ConstantSeries when it does not move, NotConverged when the likelihood has no maximum.
     """
-    outcome = fit_many([series], kind, shocks)[0]
+    outcome = fit_many([series], kind, shocks, persistence_max=persistence_max)[0]
     if isinstance(outcome, FitRejected):
         raise outcome
     return outcome
 
 
-def fit_many(series: Sequence[Vector], kind: Kind, shocks: Shocks) -> tuple[Volatility | FitRejected, ...]:
+def fit_many(
+    series: Sequence[Vector], kind: Kind, shocks: Shocks, *, persistence_max: float = PERSISTENCE_MAX
+) -> tuple[Volatility | FitRejected, ...]:
     """`fit` for each of these series, in their order, in one compiled loop.
 
     A series that cannot be fitted gives its rejection: none is raised.
@@ -69,7 +74,8 @@ def fit_many(series: Sequence[Vector], kind: Kind, shocks: Shocks) -> tuple[Vola
         units.append(unit)
         scales.append(scale)
         places.append(place)
-    optima = maximise(units, np.array([backcast(unit) for unit in units]), kind, shocks)
+    box = bounds(kind, shocks, persistence_max=persistence_max)
+    optima = maximise(units, np.array([backcast(unit) for unit in units]), (kind, shocks), box)
     for place, scale, theta, found in zip(places, scales, optima.theta, optima.found, strict=True):
         if found:
             outcomes[place] = _record(theta, kind, shocks, scale)
@@ -77,7 +83,7 @@ def fit_many(series: Sequence[Vector], kind: Kind, shocks: Shocks) -> tuple[Vola
 
 
 def at_limit(volatility: Volatility) -> bool:
-    """Whether the persistence stands at its limit: the series shows no level that its variance returns to."""
+    """Whether the persistence stands at PERSISTENCE_MAX or above: the series shows no level that its variance returns to."""
     return volatility.persistence >= PERSISTENCE_MAX - 1e-9
 
 

@@ -48,9 +48,9 @@ class Batch(NamedTuple):
     starts: Vector  # (N,)
 
 
-def maximise(series: Sequence[Vector], starts: Vector, kind: Kind, shocks: Shocks) -> Optima:
+def maximise(series: Sequence[Vector], starts: Vector, model: tuple[Kind, Shocks], box: Box) -> Optima:
     """Fit each of N series (T_i,), of unit scale and finite, each with its variance before the first value, starts (N,), above 0."""
-    box = bounds(kind, shocks)
+    kind, shocks = model
     lengths = np.array([len(one) for one in series], dtype=np.int64)
     batch = Batch(np.concatenate(series) if series else np.empty(0), np.concatenate(([0], np.cumsum(lengths))), starts)
     guesses = np.clip(_guesses(kind), box.low, box.high)
@@ -75,15 +75,17 @@ def _maximise_batch(model: tuple[int, int], batch: Batch, box: Box, guesses: Cub
     return theta, value, found
 
 
-def bounds(kind: Kind, shocks: Shocks) -> Box:
-    """Of the working vector of quant/garch_search.py."""
+def bounds(kind: Kind, shocks: Shocks, *, persistence_max: float = PERSISTENCE_MAX) -> Box:
+    """Of the working vector of quant/garch_search.py. Raises ValueError for a persistence_max that is not between 0 and 1."""
+    if not 0 < persistence_max < 1:
+        raise ValueError(f"persistence_max {persistence_max}, must lie between 0 and 1")
     inverse_nu = (1 / _NU_GUESS, 1 / _NU_GUESS) if shocks is Shocks.NORMAL else (1 / NU_MAX, 1 / NU_MIN)
     skew = (-SKEW_MAX, SKEW_MAX) if shocks is Shocks.SKEWED_T else (0.0, 0.0)
     if kind is Kind.EGARCH:
-        recursion = [(-_LOG_OMEGA_MAX, _LOG_OMEGA_MAX), (0.0, _NEWS_MAX), (-_NEWS_MAX, _NEWS_MAX), (0.0, PERSISTENCE_MAX)]
+        recursion = [(-_LOG_OMEGA_MAX, _LOG_OMEGA_MAX), (0.0, _NEWS_MAX), (-_NEWS_MAX, _NEWS_MAX), (0.0, persistence_max)]
     else:
         tilt = (0.0, 1.0) if kind is Kind.GJR else (0.5, 0.5)
-        recursion = [(OMEGA_MIN, OMEGA_MAX), (0.0, PERSISTENCE_MAX), (0.0, 1.0), tilt]
+        recursion = [(OMEGA_MIN, OMEGA_MAX), (0.0, persistence_max), (0.0, 1.0), tilt]
     low, high = np.array([*recursion, inverse_nu, skew]).T
     return Box(np.ascontiguousarray(low), np.ascontiguousarray(high))
 

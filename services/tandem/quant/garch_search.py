@@ -50,7 +50,7 @@ def natural(kind: int, w: Vector, theta: Vector) -> None:
     if kind == LINEAR:
         news = 2 * w[PERSISTENCE] * w[SHARE]
         theta[ALPHA] = news * w[TILT]
-        theta[GAMMA] = news * (1 - 2 * w[TILT])
+        theta[GAMMA] = news * (1 - w[TILT]) - theta[ALPHA]  # in this form alpha + gamma never rounds to below 0
         theta[BETA] = w[PERSISTENCE] * (1 - w[SHARE])
     else:
         theta[ALPHA], theta[GAMMA], theta[BETA] = w[1], w[2], w[3]

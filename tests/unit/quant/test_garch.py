@@ -199,3 +199,12 @@ def test_bounds_hold_the_record_together() -> None:
         box = bounds(kind, shocks)
         assert (box.low <= box.high).all()
         assert 1 / box.high[4] > 2
+
+
+def test_the_persistence_limit_can_be_moved_but_not_to_1() -> None:
+    """A variance that only grows stands at any limit that is given."""
+    series = np.random.default_rng(1).standard_normal(600) * np.exp(np.linspace(-1, 1, 600))
+    assert garch.fit(series).persistence == pytest.approx(garch.PERSISTENCE_MAX, rel=1e-12)
+    assert garch.fit(series, persistence_max=0.98).persistence == pytest.approx(0.98, rel=1e-12)
+    with pytest.raises(ValueError, match="persistence_max 1"):
+        garch.fit(series, persistence_max=1.0)
