@@ -287,10 +287,13 @@ def _tail(ratio: NDArray[np.float64]) -> float:
 def _deterministic(device: torch.device) -> Iterator[None]:
     """torch's global switches for reproducible training, put back afterwards. On a GPU its libraries decide."""
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(device.type == "cpu")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # all that is allocated here is written before it is read
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(strict)
+        torch.utils.deterministic.fill_uninitialized_memory = filled
         torch.set_num_threads(threads)
