@@ -11,12 +11,16 @@ from hypothesis import strategies as st
 from backtest_cases import distance_policy, made_market, task, with_prices
 from tandem.adapters.market_file import MarketData
 from tandem.domain.errors import BadSetting
+from tandem.domain.ids import SectorId
 from tandem.flow import accounting
 from tandem.flow.exchange_records import Rules
+from tandem.quant.distance import DistanceRule, study
 from tandem.research.backtest_records import Played
 from tandem.research.backtest_run import run, universe
 from tandem.research.backtest_statistics import costs, pairs
 from tandem.research.backtest_windows import plan_windows
+from tandem.research.policies import Terms
+from tandem.trainer.data import training_panel
 
 # A run takes half a second: few examples, and no shrinking.
 FEW = settings(max_examples=3, deadline=None, phases=(Phase.generate,), suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -154,3 +158,19 @@ def test_a_window_without_a_pair_trades_nothing_and_says_so(market: MarketData) 
     assert found.executions == ()
     assert {w.note for w in found.windows} == {"1 symbols have a price on every bar of the formation period, at least 2 are needed"}
     assert found.points[-1].equity_usd == replace(task()).capital_usd
+
+
+def test_the_distance_method_earns_through_the_live_code_what_its_study_says(market: MarketData) -> None:
+    """Two implementations of one rule. Shares are sized at the decision, the study's at the fill: equal to 0.2 % of a leg."""
+    rule = DistanceRule(formation_bars=120, trading_bars=60, step_bars=60, pairs=1, entry_sd=1.0)
+    policy = replace(distance_policy(1), rule=rule, terms=Terms(notional_usd=Decimal(1_000_000)))
+    played = run(task(capital_usd=Decimal(100_000_000), rules=free()), market, policy)
+    event_ns = market.ticks["event_ns"]
+    panel, _ = training_panel(market, SectorId("made"), market.symbols, bar="1d", from_ns=int(event_ns[0]), to_ns=int(event_ns[-1]) + 10**9)
+
+    whole = [w for w in played.windows if w.plan.trade_stop - w.plan.trade_start == 60]
+    found = [float(w.equity_end_usd - w.equity_start_usd) / 500_000 for w in whole]
+    expected = study(panel.close, panel.symbols, rule, delay_bars=1).portfolio_returns
+    assert len(whole) == len(expected) == 4
+    assert sum(abs(expected) > 0.01) >= 2, "a comparison of nothing proves nothing"
+    assert found == pytest.approx(expected.tolist(), abs=0.002)
