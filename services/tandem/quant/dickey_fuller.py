@@ -61,7 +61,7 @@ def adf(series: Vector, *, lags_max: int | None = None) -> Adf:
     residual = np.ascontiguousarray(series - series.mean())
     if not residual.any():
         return Adf(statistic=math.nan, p_value=math.nan, lag=0)
-    _, statistic, _, lag = dickey_fuller(residual, lags_max, empty_gram(lags_max), np.empty(len(residual)))
+    _, statistic, _, lag = dickey_fuller(residual, lags_max, False, empty_gram(lags_max), np.empty(len(residual)))
     if lag == UNSTABLE:
         statistic, _, lag = adfuller(series, maxlag=lags_max, regression="c", autolag="AIC", result_object=False)[:3]
     return Adf(statistic=float(statistic), p_value=float(mackinnon_p(np.array([statistic]), series=1)[0]), lag=int(lag))
@@ -183,10 +183,11 @@ def _statistic(series: tuple[Vector, Vector], gram: Gram, lags: int, lag: int, c
 
 
 @numba.njit(cache=True)
-def dickey_fuller(e: Vector, lags: int, gram: Gram, room: Vector) -> tuple[float, float, int, int]:
+def dickey_fuller(e: Vector, lags: int, fixed: bool, gram: Gram, room: Vector) -> tuple[float, float, int, int]:
     """Statistics of e (n,) without and with a constant, and their lags (UNSTABLE where they cannot be had from the Gram matrix).
 
-    gram is the room for at least as many lags, `room` for at least as many values: reused from call to call.
+    lags is the most that AIC chooses from or, when fixed, the number itself. gram is the room for at least as many lags, `room` for at
+    least as many values: reused from call to call.
     """
     d = room[: len(e) - 1]
     for t in range(len(d)):
@@ -194,12 +195,12 @@ def dickey_fuller(e: Vector, lags: int, gram: Gram, room: Vector) -> tuple[float
     _gram(e, d, gram, lags)
     rows = len(d) - lags
     plain = constant = math.nan
-    lag = _best_lag(gram, lags, rows, False)
+    lag = lags if fixed else _best_lag(gram, lags, rows, False)
     if lag >= 0:
         plain = _statistic((e, d), gram, lags, lag, False)
         if math.isnan(plain):
             lag = UNSTABLE
-    lag_constant = _best_lag(gram, lags, rows, True)
+    lag_constant = lags if fixed else _best_lag(gram, lags, rows, True)
     if lag_constant >= 0:
         constant = _statistic((e, d), gram, lags, lag_constant, True)
         if math.isnan(constant):

@@ -43,19 +43,20 @@ class PairTests:
     adf_lag: NDArray[np.int64]
 
 
-def engle_granger_many(log_close: Vector, pairs: NDArray[np.int64], *, lags_max: int | None = None) -> PairTests:
+def engle_granger_many(log_close: Vector, pairs: NDArray[np.int64], *, lags_max: int | None = None, fixed: bool = False) -> PairTests:
     """Test the pairs (P, 2), column numbers of log_close (T, S), in both directions; on the bars in which both legs have a price (no NaN).
 
-    Lags by AIC up to schwert_lags of the pair's bars. Equal to coint(a, b, trend="c", autolag="aic") to 1e-6 in the p-value. Collinear legs
-    (1 - R^2 below COLLINEAR_SHARE) have statistic -inf and p-value 0, as there; a constant leg or fewer than 40 bars give NaN.
+    Lags by AIC up to schwert_lags of the pair's bars and lags_max; fixed: exactly lags_max, which then must be given. Equal to
+    coint(a, b, trend="c", autolag="aic", or None when fixed) to 1e-6 in the p-value. Collinear legs (1 - R^2 below COLLINEAR_SHARE) have
+    statistic -inf and p-value 0, as there; a constant leg or fewer than 40 bars give NaN.
     """
     columns = np.ascontiguousarray(np.asarray(log_close, np.float64).T)
     pairs = np.ascontiguousarray(pairs, np.int64)
-    bars, numbers, lags = _test_pairs(columns, pairs, -1 if lags_max is None else lags_max)
+    bars, numbers, lags = _test_pairs(columns, pairs, -1 if lags_max is None else lags_max, fixed)
     for pair, way in np.argwhere(lags == UNSTABLE)[:, :2].tolist():
         legs = columns[pairs[pair]]
         a, b = legs[:, np.isfinite(legs).all(axis=0)][:: 1 if way == 0 else -1]
-        numbers[pair, way, 4:6], lags[pair, way] = _slowly(a, b, schwert_lags(len(a), lags_max))
+        numbers[pair, way, 4:6], lags[pair, way] = _slowly(a, b, schwert_lags(len(a), lags_max), autolag=None if fixed else "AIC")
     statistic, adf_statistic = numbers[:, :, 4], numbers[:, :, 5]
     return PairTests(
         bars=bars,
@@ -88,15 +89,15 @@ def adf_of_spreads(log_close: Vector, pairs: NDArray[np.int64], beta: Vector, *,
 _BARS_MIN = 40  # with fewer, the lags that Schwert allows leave too few rows to fit them on
 
 
-def _slowly(a: Vector, b: Vector, lags_max: int) -> tuple[tuple[float, float], tuple[int, int]]:
+def _slowly(a: Vector, b: Vector, lags_max: int, *, autolag: str | None) -> tuple[tuple[float, float], tuple[int, int]]:
     """The statistics by statsmodels, for legs whose lagged differences are nearly collinear."""
     design = np.column_stack([b, np.ones(len(b))])
     residual = a - design @ np.linalg.lstsq(design, a, rcond=None)[0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        plain = adfuller(residual, maxlag=lags_max, regression="n", autolag="AIC", result_object=False)
-        constant = adfuller(residual, maxlag=lags_max, regression="c", autolag="AIC", result_object=False)
-        statistic = coint(a, b, trend="c", maxlag=lags_max, autolag="aic")[0]
+        plain = adfuller(residual, maxlag=lags_max, regression="n", autolag=autolag, result_object=False)
+        constant = adfuller(residual, maxlag=lags_max, regression="c", autolag=autolag, result_object=False)
+        statistic = coint(a, b, trend="c", maxlag=lags_max, autolag=autolag)[0]
     return (float(statistic), float(constant[0])), (int(plain[2]), int(constant[2]))
 
 
@@ -113,7 +114,9 @@ def _ar1(e: Vector) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
-def _test_pairs(columns: Vector, pairs: NDArray[np.int64], lags_max: int) -> tuple[NDArray[np.int64], Vector, NDArray[np.int64]]:
+def _test_pairs(
+    columns: Vector, pairs: NDArray[np.int64], lags_max: int, fixed: bool
+) -> tuple[NDArray[np.int64], Vector, NDArray[np.int64]]:
     """columns (S, T), pairs (P, 2): bars (P,); beta, mu, sd, phi and both statistics (P, 2, 6); both lags (P, 2, 2)."""
     T, most = columns.shape[1], max(1, lags_of(columns.shape[1], lags_max))
     bars = np.zeros(len(pairs), np.int64)
@@ -146,7 +149,7 @@ def _test_pairs(columns: Vector, pairs: NDArray[np.int64], lags_max: int) -> tup
                 numbers[p, way, 4] = numbers[p, way, 5] = -math.inf
                 continue
             numbers[p, way, 3] = _ar1(e[:n])
-            plain, constant, lag, lag_constant = dickey_fuller(e[:n], lags, gram, room)
+            plain, constant, lag, lag_constant = dickey_fuller(e[:n], lags, fixed, gram, room)
             numbers[p, way, 4], numbers[p, way, 5] = plain, constant
             chosen[p, way, 0], chosen[p, way, 1] = lag, lag_constant
     return bars, numbers, chosen
@@ -165,5 +168,5 @@ def _test_spreads(columns: Vector, pairs: NDArray[np.int64], beta: Vector, lags_
         e = legs[0, :n] - beta[p] * legs[1, :n]
         e -= e.mean()
         if np.abs(e).max() > 0:
-            found[p] = dickey_fuller(e, lags_of(n, lags_max), gram, room)[1]
+            found[p] = dickey_fuller(e, lags_of(n, lags_max), False, gram, room)[1]
     return found
