@@ -39,6 +39,7 @@ PARTS: dict[str, Part] = {
     "models": Part("tandem.cli.models", "app", "Rankings, trends, training history, variance stability, decisions.", _LOOK),
     "screen": Part("tandem.cli.screen", "screen", "Test every pair of a universe, choose, and see what persists.", _RESEARCH),
     "backtest": Part("tandem.cli.backtest", "backtest", "Train and trade recorded data window by window; writes a tear sheet.", _RESEARCH),
+    "research": Part("tandem.research.cli", "app", "Forecasts of volatility against their baselines: paper, spx, spread.", _RESEARCH),
     "recycler": Part("tandem.recycler.cli", "app", "Serve recorded data as if it were Alpaca, with a paper exchange.", _PARTS),
     "train": Part("tandem.trainer.cli", "train", "Train a sector's model and register it.", _PARTS),
     "rebaseline": Part("tandem.trainer.rebaseline_cli", "rebaseline", "The pre-market run: candidates for sectors that need one.", _PARTS),

@@ -28,16 +28,27 @@ class ReportFiles:
     document: Path
     markdown: Path
     figure: Path
+    summary: str  # the headline table, for a terminal
+
+
+def check_target(out: Path) -> None:
+    """Raises BadSetting unless a report can be written to `out`: *.json in a folder that can be made."""
+    if out.suffix != ".json":
+        raise BadSetting(f"--out {out}: must end in .json; the table and the figure go beside it")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadSetting(f"--out {out}: {error.strerror or error}") from error
 
 
 def write_report(result: ProtocolResult, out: Path) -> ReportFiles:
     """Score a result and write its three files: `out` and beside it the same name with .md and .png. Raises BadSetting unless *.json."""
-    if out.suffix != ".json":
-        raise BadSetting(f"--out {out}: must end in .json; the table and the figure go beside it")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    check_target(out)
     found = score(result)
     content = document(result, found)
-    files = ReportFiles(document=out, markdown=out.with_suffix(".md"), figure=out.with_suffix(".png"))
+    files = ReportFiles(
+        document=out, markdown=out.with_suffix(".md"), figure=out.with_suffix(".png"), summary=_summary(result, found.pooled)
+    )
     files.document.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY) + b"\n")
     files.markdown.write_text(markdown(result, found))
     save_figure(result, found, files.figure)
@@ -134,6 +145,19 @@ def _table(result: ProtocolResult, table: Mapping[str, Row]) -> list[str]:
             cells += [_spread(row, "mse"), _spread(row, "mae")]
         lines.append("| " + " | ".join([*cells, _text(row.get("cpu_seconds"), 1)]) + " |")
     return lines
+
+
+def _summary(result: ProtocolResult, table: Mapping[str, Row]) -> str:
+    """The table in columns: model, QLIKE, MSE, R2, DM t, MCS p; * in the 90 % set."""
+    width = max(map(len, table)) + 2
+    lines = [f"{'model':<{width}}{'QLIKE':>9}{'MSE':>10}{'R2':>8}{'DM t':>8}{'MCS p':>8}"]
+    for model in sorted(table, key=lambda name: _number(table[name]["qlike"])):
+        row, mark = table[model], "*" if model in in_set(table) else ""
+        lines.append(
+            f"{model + mark:<{width}}{_text(row['qlike']):>9}{_text(row['mse']):>10}{_text(row['r2'], 3):>8}"
+            f"{_text(row[f'dm_t_vs_{result.baseline}'], 2):>8}{_text(row['mcs_p'], 3):>8}"
+        )
+    return "\n".join(lines)
 
 
 def _tail_tables(series: Mapping[str, Mapping[str, Row]]) -> list[str]:
