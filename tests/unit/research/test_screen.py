@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from recorded_cases import closes, write
+from recorded_cases import CONFIG, closes, write
 from tandem.adapters.calendar import session_grid
 from tandem.adapters.market_file import load_market_data
 from tandem.adapters.market_sectors import file_sectors
@@ -220,5 +220,7 @@ def test_the_file_holds_every_pair_with_nulls_for_what_was_not_computed(tmp_path
     assert rows["PLA", "SAA"]["chosen"]
     assert rows["SAB", "SAC"]["composite"] is None
     assert written.schema.metadata[b"data_digest"].decode() == document["data_digest"]
+    page = (CONFIG.parent / "docs" / "screening.md").read_text()
+    assert [name for name in written.column_names if f"`{name}`" not in page and f"`{name[:-2]}*`" not in page] == []
     close = np.log(np.column_stack([with_planted(walks(4, 700))[name][:400] for name in ("PLA", "SAA")]))
     assert rows["PLA", "SAA"]["eg_p_ab"] == pytest.approx(engle_granger_many(close, np.array([[0, 1]])).p_value[0, 0], abs=1e-9)
