@@ -148,13 +148,20 @@ class ModelHistory:
 
     def refresh_rankings(self, as_of_ns: int, *, sessions: int = RANKED_SESSIONS, bars_min: int = RANKED_BARS_MIN) -> int:
         """Rank every version and pair by its last sessions as of this time, instead of what that day had before. Returns the rows."""
-        values = {"sessions": sessions, "bars_min": bars_min}
-        return self._refresh("model_rankings", "ranking_day", model_queries.REFRESH_RANKINGS, as_of_ns, values)
+        values = {"as_of_ns": as_of_ns, "sessions": sessions, "bars_min": bars_min}
+        with self._refresh("model_rankings", "ranking_day", values) as cursor:
+            cursor.execute(model_queries.HORIZONS)
+            for (horizon,) in cursor.fetchall():  # a window's frame has one length for the whole statement
+                cursor.execute(model_queries.LABELS, values | {"horizon": horizon})
+            cursor.execute(model_queries.REFRESH_RANKINGS, values | {"day": _day(as_of_ns)})
+            return int(cursor.rowcount)
 
     def refresh_trends(self, as_of_ns: int) -> int:
         """The last 7 sessions against the last 30, as of this time, instead of what that day had before. Returns the rows."""
-        values = {"sessions": _TREND_SESSIONS, "tolerance": _TREND_TOLERANCE}
-        return self._refresh("model_trends", "trend_day", model_queries.REFRESH_TRENDS, as_of_ns, values)
+        values = {"as_of_ns": as_of_ns, "sessions": _TREND_SESSIONS, "tolerance": _TREND_TOLERANCE}
+        with self._refresh("model_trends", "trend_day", values) as cursor:
+            cursor.execute(model_queries.REFRESH_TRENDS, values | {"day": _day(as_of_ns)})
+            return int(cursor.rowcount)
 
     def rankings(self, *, sector: str = "", day: date | None = None) -> list[Row]:
         """The ranking of a day, the newest by default, best first within timeframe, source and replay."""
@@ -201,13 +208,14 @@ class ModelHistory:
             table = np.array(cursor.fetchall()[::-1], dtype=np.float64).reshape(-1, 3)
         return table[:, 1], table[:, 2]
 
-    def _refresh(self, table: str, day_column: str, query: str, as_of_ns: int, values: Mapping[str, Any]) -> int:
-        day = utc(as_of_ns).astimezone(_NEW_YORK).date()
+    @contextmanager
+    def _refresh(self, table: str, day_column: str, values: Mapping[str, Any]) -> Iterator[extensions.cursor]:
+        """A transaction in which the day's rows are gone and the temporary tables of model_queries are made."""
         with self._transaction() as cursor:
             cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")  # two refreshes of a day: one after the other
-            cursor.execute(f"DELETE FROM {table} WHERE {day_column} = %s", (day,))  # noqa: S608 our own names
-            cursor.execute(query, {"day": day, "as_of_ns": as_of_ns, **values})
-            return int(cursor.rowcount)
+            cursor.execute(f"DELETE FROM {table} WHERE {day_column} = %s", (_day(values["as_of_ns"]),))  # noqa: S608 our own names
+            cursor.execute(model_queries.RECENT_SESSIONS, values)
+            yield cursor
 
     def _read(self, query: str, values: Mapping[str, Any]) -> list[Row]:
         with self._transaction(RealDictCursor) as cursor:
@@ -224,6 +232,10 @@ class ModelHistory:
             raise failure(f"model history at {place(self._url)}", error) from error
         finally:
             connection.close()
+
+
+def _day(ns: int) -> date:
+    return utc(ns).astimezone(_NEW_YORK).date()
 
 
 def _fitted(pair: PairModel) -> dict[str, Any]:

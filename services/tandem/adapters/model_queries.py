@@ -1,47 +1,61 @@
 """The SQL behind rankings and trends: every score is computed over whole tables by the server. Text only; model_history.py runs it.
 
 Only outcomes that were known at %(as_of_ns)s count. Sessions are those of the stream (sector, source, replay) in which something was
-scored, by New York date, the newest first.
+scored, by New York date, the newest first. The steps share a transaction and its temporary tables, which are small where a planner that
+guesses their size must not be wrong.
 """
 
 _KEY = "sector, model_name, model_version, model_digest, pair, source, replay_id"
+_SESSION_DAY = "(to_timestamp(next_close_ns / 1e9) AT TIME ZONE 'America/New_York')::date"
 
-_RECENT = """
-WITH scored AS (
-    SELECT *, (to_timestamp(next_close_ns / 1e9) AT TIME ZONE 'America/New_York')::date AS session_day
-    FROM forecast_scores WHERE next_close_ns <= %(as_of_ns)s
-), days AS (
+# One row for each session of each stream that is recent enough, and for each model whose training was recorded.
+RECENT_SESSIONS = f"""
+SET LOCAL work_mem = '128MB';  -- rows of a month of minutes are sorted by their stream
+CREATE TEMPORARY TABLE recent_days ON COMMIT DROP AS
+SELECT * FROM (
     SELECT *, row_number() OVER (PARTITION BY sector, source, replay_id ORDER BY session_day DESC) AS age
-    FROM (SELECT DISTINCT sector, source, replay_id, session_day FROM scored) AS held
-), recent AS (
-    SELECT * FROM scored JOIN days USING (sector, source, replay_id, session_day) WHERE age <= %(sessions)s
-), models AS (
-    SELECT DISTINCT ON (model_digest) model_digest, timeframe, horizon_bars, cost_bps
-    FROM model_performance WHERE pair = '' ORDER BY model_digest, recorded_at
-)"""
+    FROM (SELECT sector, source, replay_id, {_SESSION_DAY} AS session_day, min(bar_close_ns) AS first_ns,
+                 max(bar_close_ns) AS last_ns, min(next_close_ns) AS first_outcome_ns, max(next_close_ns) AS last_outcome_ns
+          FROM forecast_scores WHERE next_close_ns <= %(as_of_ns)s GROUP BY 1, 2, 3, 4) AS held
+) AS numbered WHERE age <= %(sessions)s;
+CREATE TEMPORARY TABLE known_models ON COMMIT DROP AS
+SELECT DISTINCT ON (model_digest) model_digest, timeframe, horizon_bars, cost_bps
+FROM model_performance WHERE pair = '' ORDER BY model_digest, recorded_at;
+CREATE TEMPORARY TABLE labels ON COMMIT DROP AS
+SELECT {_KEY}, reversion_probability, true AS reverted FROM forecast_scores WITH NO DATA;
+ANALYZE recent_days, known_models
+"""  # noqa: S608 only our own names are put in
 
-# The reversion label of quant/history.py: from the next bar on, back toward the mean by more than both legs' cost, in and out, within the
-# horizon. A forecast gets one only when every bar up to the horizon is there.
+HORIZONS = "SELECT DISTINCT horizon_bars FROM known_models ORDER BY 1"
+
+# The times of the forecasts lead to the rows by their index, those of the outcomes say exactly which session a row is of.
+_OF_THE_DAY = "bar_close_ns BETWEEN day.first_ns AND day.last_ns AND next_close_ns BETWEEN day.first_outcome_ns AND day.last_outcome_ns"
+
+# The reversion label of quant/history.py for the models of one horizon: from the next bar on, back toward the mean by more than both legs'
+# cost, in and out, within the horizon. A forecast gets one only when every bar up to the horizon is there.
+LABELS = f"""
+INSERT INTO labels ({_KEY}, reversion_probability, reverted)
+SELECT {_KEY}, reversion_probability,
+       CASE WHEN spread > 0 THEN entry - low > cost WHEN spread < 0 THEN high - entry > cost ELSE false END
+FROM (
+    SELECT {_KEY}, bar_close_ns, next_close_ns, bar_index, spread, reversion_probability,
+           2 * (1 + abs(beta)) * cost_bps * 1e-4 AS cost, lead(spread) OVER ahead AS entry,
+           min(spread) OVER later AS low, max(spread) OVER later AS high, lead(bar_index, %(horizon)s + 1) OVER ahead AS end_index
+    FROM forecast_scores JOIN known_models USING (model_digest)
+    WHERE horizon_bars = %(horizon)s AND bar_close_ns BETWEEN (SELECT min(first_ns) FROM recent_days) AND %(as_of_ns)s
+    WINDOW ahead AS (PARTITION BY {_KEY} ORDER BY bar_close_ns),
+           later AS (ahead ROWS BETWEEN 2 FOLLOWING AND %(horizon)s + 1 FOLLOWING)
+) AS paths JOIN recent_days day USING (sector, source, replay_id)
+WHERE end_index = bar_index + %(horizon)s + 1 AND {_OF_THE_DAY}
+"""  # noqa: S608 only our own names are put in
+
+_RECENT = f"""
+WITH recent AS (
+    SELECT f.*, session_day, age FROM recent_days day JOIN forecast_scores f USING (sector, source, replay_id) WHERE {_OF_THE_DAY}
+)"""  # noqa: S608 only our own names are put in
+
 REFRESH_RANKINGS = f"""
-{_RECENT}, paths AS (
-    SELECT {_KEY}, bar_close_ns, bar_index, spread, reversion_probability, horizon_bars, 2 * (1 + abs(beta)) * cost_bps * 1e-4 AS cost,
-           lead(spread) OVER ahead AS entry, lead(bar_close_ns) OVER ahead AS entry_ns,
-           lead(bar_close_ns, horizon_bars + 1) OVER ahead AS end_ns, lead(bar_index, horizon_bars + 1) OVER ahead AS end_index
-    FROM forecast_scores JOIN models USING (model_digest) WHERE bar_close_ns <= %(as_of_ns)s
-    WINDOW ahead AS (PARTITION BY {_KEY} ORDER BY bar_close_ns)
-), labels AS (
-    SELECT {_KEY}, p.reversion_probability,
-           CASE WHEN p.spread > 0 THEN p.entry - later.low > p.cost WHEN p.spread < 0 THEN later.high - p.entry > p.cost ELSE false END
-               AS reverted
-    FROM paths p JOIN recent USING ({_KEY}, bar_close_ns)
-    CROSS JOIN LATERAL (
-        SELECT min(x.spread) AS low, max(x.spread) AS high FROM forecast_scores x
-        WHERE (x.sector, x.model_name, x.model_version, x.model_digest, x.pair, x.source, x.replay_id)
-            = (p.sector, p.model_name, p.model_version, p.model_digest, p.pair, p.source, p.replay_id)
-            AND x.bar_close_ns > p.entry_ns AND x.bar_close_ns <= p.end_ns
-    ) AS later
-    WHERE p.end_index = p.bar_index + p.horizon_bars + 1
-), calibration AS (
+{_RECENT}, calibration AS (
     SELECT {_KEY}, count(*) AS labels, avg((reversion_probability - reverted::int) ^ 2) AS brier,
            avg(reverted::int)::double precision * (1 - avg(reverted::int)::double precision) AS brier_base_rate
     FROM labels GROUP BY {_KEY}
@@ -58,7 +72,7 @@ REFRESH_RANKINGS = f"""
 ), scores AS (
     SELECT v.*, coalesce(m.timeframe, 'unknown') AS timeframe, v.qlike / v.garch_qlike AS qlike_ratio, c.brier, c.brier_base_rate,
            coalesce(c.labels, 0) AS labels, coalesce(t.trades, 0) AS trades, t.pnl_usd
-    FROM variance v LEFT JOIN models m USING (model_digest)
+    FROM variance v LEFT JOIN known_models m USING (model_digest)
     LEFT JOIN calibration c USING ({_KEY}) LEFT JOIN trading t USING ({_KEY})
 )
 INSERT INTO model_rankings (ranking_day, timeframe, {_KEY}, rank_position, sector_position, qlike_ratio, qlike, garch_qlike, bars, sessions,
@@ -92,7 +106,7 @@ SELECT %(day)s, coalesce(m.timeframe, 'unknown'), {_KEY}, ratio_7, ratio_30, bar
          WHEN ratio_7 > ratio_30 * (1 + %(tolerance)s) THEN 'worse'
          ELSE 'steady' END,
     %(as_of_ns)s
-FROM spans JOIN versions USING (sector, pair, source, replay_id) LEFT JOIN models m USING (model_digest)
+FROM spans JOIN versions USING (sector, pair, source, replay_id) LEFT JOIN known_models m USING (model_digest)
 WHERE ratio_30 IS NOT NULL
 """  # noqa: S608 only our own names are put in
 
