@@ -90,7 +90,7 @@ def _show(document: dict[str, Any]) -> None:
         "net profit": f"{costs['net_pnl_usd']:,.2f} USD = {costs['market_pnl_usd']:,.2f} at market prices "
         f"- {costs['spread_usd']:,.2f} spread - {costs['fees_usd']:,.2f} fees - {costs['borrow_usd']:,.2f} borrow",
     }
-    if "annual_return" in stats:
+    if stats["annual_return"] is not None:
         sharpe = "n/a" if stats["sharpe"] is None else f"{stats['sharpe']:.2f}"
         interval = stats["intervals"].get("sharpe")
         facts |= {

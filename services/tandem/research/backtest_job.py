@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
+from tandem.adapters.calendar import bar_ns
 from tandem.adapters.config_files import load_pairs, load_sectors
 from tandem.adapters.fees_file import FEES_FILE, load_fees
 from tandem.adapters.market_file import MarketData, load_market_data
@@ -23,14 +24,14 @@ from tandem.domain.ids import SectorId, sector_id, short_hash
 from tandem.domain.units import ns_of
 from tandem.flow.exchange_records import Rules
 from tandem.portfolio.risk import load_risk
-from tandem.quant.distance import DistanceRule, study
+from tandem.quant.distance import DistanceRule, FormationUnusable, study
 from tandem.quant.performance import ReturnsUnusable, moments
 from tandem.research import backtest_trials, policies
 from tandem.research.backtest_options import BACKTEST_FILE, load_backtest_options
 from tandem.research.backtest_quotes import load_quotes
 from tandem.research.backtest_records import Played
 from tandem.research.backtest_report import Context, write_report
-from tandem.research.backtest_run import BacktestTask, Progress, run, universe
+from tandem.research.backtest_run import BacktestTask, Progress, bars_per_day, run, universe
 from tandem.research.backtest_statistics import Trials, daily
 from tandem.research.policies import Policy
 from tandem.research.policy_distance import DistancePolicy
@@ -154,28 +155,25 @@ def _policy(request: Request, config_dir: Path, task: BacktestTask) -> tuple[Pol
     if request.policy == "seed":
         return policies.seed_policy(options, terms), seed
     rule = DistanceRule(pairs=request.pairs, formation_bars=task.train_bars, trading_bars=task.trade_bars, step_bars=request.step_bars)
-    return DistancePolicy(rule=rule, terms=terms, variance=task.risk.limits.volatility_target_daily**2), seed
+    variance = task.risk.limits.volatility_target_daily**2 / bars_per_day(bar_ns(request.bar))  # at it, sizing gives the whole notional
+    return DistancePolicy(rule=rule, terms=terms, variance=variance), seed
 
 
 def _study(request: Request, task: BacktestTask, market: MarketData) -> dict[str, Any] | None:
-    """The distance method's figures on the whole file, as the literature counts them; None for bars shorter than a day."""
+    """The distance method's figures on the whole file, as the literature counts them; None where it holds no whole portfolio of days."""
     if request.bar != "1d":
         return None
     event_ns = market.ticks["event_ns"]
     panel, _ = training_panel(market, task.sector, market.symbols, bar="1d", from_ns=int(event_ns[0]), to_ns=int(event_ns[-1]) + 10**9)
     rule = DistanceRule(pairs=request.pairs, formation_bars=task.train_bars, trading_bars=task.trade_bars, step_bars=request.step_bars)
-    rows, portfolios = [], 0
-    for delay_bars, cost in _STUDY:
-        found = study(panel.close, panel.symbols, rule, delay_bars=delay_bars, cost_bps=cost)
-        portfolios = len(found.portfolio_returns)
-        row = {
-            "delay_bars": delay_bars,
-            "cost_bps": cost,
-            "monthly_percent": found.monthly_percent,
-            "trades_per_pair": found.trades_per_pair,
-        }
-        rows.append(row)
-    return {"portfolios": portfolios, "pairs": rule.pairs, "rows": rows}
+    try:
+        found = [(d, c, study(panel.close, panel.symbols, rule, delay_bars=d, cost_bps=c)) for d, c in _STUDY]
+    except FormationUnusable:
+        return None
+    rows = [
+        {"delay_bars": d, "cost_bps": c, "monthly_percent": s.monthly_percent, "trades_per_pair": s.trades_per_pair} for d, c, s in found
+    ]
+    return {"portfolios": len(found[0][2].portfolio_returns), "pairs": rule.pairs, "rows": rows}
 
 
 def _settings(request: Request, task: BacktestTask, seed: int) -> dict[str, Any]:

@@ -100,6 +100,8 @@ def _warnings(found: Mapping[str, Any]) -> list[str]:
         said.append(
             f"A Sharpe ratio of {sharpe:.2f} is more than anybody has shown on such data after costs. Take it for a bug until shown."
         )
+    if stats["note"]:
+        said.append(f"Too few days for any statistic: {stats['note']}.")
     if idle := [row["window"] for row in rows if not row["pairs"]]:
         said.append(f"{len(idle)} of {len(rows)} windows had no pair and traded nothing.")
     if suspects := sorted({(s["symbol"], s["reason"]) for row in rows for s in row["suspects"]}):

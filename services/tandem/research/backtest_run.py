@@ -127,14 +127,14 @@ def _replay(task: BacktestTask, data: MarketData, grid: SessionGrid, steps: Sche
         task.sector,
         task.risk,
         capital_usd=task.capital_usd,
-        bars_per_day=bars_per_day(grid),
+        bars_per_day=bars_per_day(grid.bar_ns),
         borrow_bps_year=task.borrow_bps_year,
     )
 
 
-def bars_per_day(grid: SessionGrid) -> float:
-    """As the portfolio counts them."""
-    return max(_SESSION_NS / grid.bar_ns, 1.0)
+def bars_per_day(bar_ns: int) -> float:
+    """Bars of this length in a session, as the portfolio counts them."""
+    return max(_SESSION_NS / bar_ns, 1.0)
 
 
 def _play_window(replay: Replay, plan: WindowPlan, prepared: Prepared, *, steps: Schedule) -> WindowOutcome:

@@ -58,21 +58,42 @@ def daily(played: Played) -> Daily:
 
 
 def statistics(played: Played, trials: Trials, *, seed: int) -> dict[str, Any]:
-    """Return, risk and how much of it chance explains."""
+    """Return, risk and how much of it chance explains. With fewer than three days everything but the profit is None."""
     found = daily(played)
+    base = {
+        "days": len(found.days),
+        "first_day": str(found.days[0]) if len(found.days) else None,
+        "last_day": str(found.days[-1]) if len(found.days) else None,
+        "net_pnl_usd": round(float(found.equity[-1] - found.equity[0]), 2),
+        "total_return": float(found.equity[-1] / found.equity[0] - 1),
+        "trials": trials.count,
+        "trials_source": trials.source,
+    }
     try:
-        returns = found.returns
-        moments = performance.moments(returns)
+        return base | _estimates(found, trials, seed=seed) | {"note": ""}
     except ReturnsUnusable as error:
-        return {"days": len(found.days), "note": str(error)}
+        return base | dict.fromkeys(_ESTIMATES) | {"drawdown": {}, "intervals": {}, "note": str(error)}
+
+
+_ESTIMATES = (
+    "annual_return",
+    "annual_volatility",
+    "sharpe",
+    "skew",
+    "kurtosis",
+    "probabilistic_sharpe",
+    "deflated_sharpe",
+    "expected_max_sharpe",
+)
+
+
+def _estimates(found: Daily, trials: Trials, *, seed: int) -> dict[str, Any]:
+    """What needs a sample of returns. Raises ReturnsUnusable."""
+    returns = found.returns
+    moments = performance.moments(returns)
     variance = trials.variance if trials.variance is not None else performance.sampling_variance(moments)
     year = float(_DAYS_A_YEAR)
     return {
-        "days": len(found.days),
-        "first_day": str(found.days[0]),
-        "last_day": str(found.days[-1]),
-        "net_pnl_usd": round(float(found.equity[-1] - found.equity[0]), 2),
-        "total_return": float(found.equity[-1] / found.equity[0] - 1),
         "annual_return": performance.annual_return(returns, year),
         "annual_volatility": performance.annual_volatility(returns, year),
         "sharpe": performance.annual_sharpe(returns, year),
@@ -80,8 +101,6 @@ def statistics(played: Played, trials: Trials, *, seed: int) -> dict[str, Any]:
         "kurtosis": moments.kurtosis,
         "probabilistic_sharpe": performance.probabilistic_sharpe(moments),
         "deflated_sharpe": performance.deflated_sharpe(moments, trials.count, variance),
-        "trials": trials.count,
-        "trials_source": trials.source,
         "expected_max_sharpe": performance.expected_max_sharpe(trials.count, variance) * year**0.5,
         "drawdown": _drawdown(found),
         "intervals": _intervals(returns, seed=seed),

@@ -69,9 +69,9 @@ Orders fill at the next bar. Costs: {{ report.settings.costs }}; borrow {{ repor
 ] %}
 <div class="fact"><small>{{ label }}</small><b>{{ cell(key, kind) }}</b>
 {% if low == "trials" %}
-<small>{{ cell("statistics.trials", "count") }} trials: {{ report.statistics.trials_source or "n/a" }};
+<small>{{ cell("statistics.trials", "count") }} trials: {{ report.statistics.trials_source }};
 best of them without skill: Sharpe {{ cell("statistics.expected_max_sharpe") }}</small>
-{% elif low and report.statistics.intervals is defined and low in report.statistics.intervals %}
+{% elif low and low in report.statistics.intervals %}
 <small>95 %: {{ cell("statistics.intervals." ~ low ~ ".0", kind) }} to {{ cell("statistics.intervals." ~ low ~ ".1", kind) }}</small>
 {% elif key == "statistics.probabilistic_sharpe" %}
 <small>probability that the true ratio is above 0</small>
@@ -81,7 +81,7 @@ best of them without skill: Sharpe {{ cell("statistics.expected_max_sharpe") }}<
 </div>
 {% endfor %}
 </section>
-{% if report.statistics.intervals is defined and report.statistics.intervals %}
+{% if report.statistics.intervals %}
 <p class="note">Intervals: stationary bootstrap of daily returns, {{ cell("statistics.intervals.repetitions", "count") }} repetitions,
 mean block of {{ cell("statistics.intervals.block_days") }} days. Drawdown from {{ cell("statistics.drawdown.from", "text") }}
 to {{ cell("statistics.drawdown.to", "text") }}, recovered: {{ cell("statistics.drawdown.recovered", "text") }};

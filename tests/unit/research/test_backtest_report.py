@@ -160,3 +160,26 @@ def test_a_request_that_cannot_be_met_names_what_is_wrong(
 ) -> None:
     with pytest.raises(BadSetting, match=message):
         execute(request(written[0], tmp_path, **changes), config_dir=CONFIG, commit="")
+
+
+def test_too_few_days_for_a_statistic_are_said_and_everything_else_is_written(written: tuple[Path, Path], tmp_path: Path) -> None:
+    """Two days: no Sharpe ratio, no interval, but the money, and a tear sheet."""
+    changes = {"from_day": "2016-01-04", "to_day": "2016-01-06"}
+    report = execute(request(written[0], tmp_path, **changes), config_dir=CONFIG, commit="")
+    sheet = Sheet()
+    sheet.feed((tmp_path / "tear_sheet.html").read_text())
+    sheet.close()
+
+    assert (report["statistics"]["days"], report["statistics"]["sharpe"], report["statistics"]["intervals"]) == (2, None, {})
+    assert any("Too few days" in warning for warning in report["warnings"])
+    assert sheet.cells["statistics.sharpe"] == (None, "n/a")
+
+
+def test_a_market_without_a_pair_is_reported_like_any_other(written: tuple[Path, Path], tmp_path: Path) -> None:
+    everything = ("AAA", "BBB", "DDD", "EEE")
+    report = execute(request(written[0], tmp_path, exclude=everything), config_dir=CONFIG, commit="")
+
+    assert report["statistics"]["sharpe"] is None
+    assert report["pairs"] == []
+    assert any("had no pair" in warning for warning in report["warnings"])
+    assert "No pair was traded." in (tmp_path / "tear_sheet.html").read_text()
