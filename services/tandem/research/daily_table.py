@@ -20,6 +20,9 @@ from tandem.domain.errors import BadRecord, BadSetting
 Vector = NDArray[np.float64]
 Days = NDArray[np.datetime64]
 
+_WEEKDAYS_FROM = 60  # days; fewer say little about a week
+_WEEKEND_SHARE_MIN = 0.2  # two in seven, less holidays
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DailyTable:
@@ -114,7 +117,20 @@ def _days(column: pa.ChunkedArray, where: str) -> Days:
         row = int(back[0]) + 1
         what = "twice" if days[row] == days[row - 1] else f"after {days[row - 1]}"
         raise BadRecord("unsorted", f"{where}: {days[row]} in row {row + 1} stands {what}, dates must ascend and stand once")
+    _check_weekdays(days, where)
     return days
+
+
+def _check_weekdays(days: Days, where: str) -> None:
+    """A market trades five days a week or seven. Some weekend days are dates moved by a time zone: a join by date looks ahead."""
+    weekend = np.is_busday(days, weekmask="Sat Sun")
+    if len(days) < _WEEKDAYS_FROM or not weekend.any() or weekend.mean() >= _WEEKEND_SHARE_MIN:
+        return
+    raise BadRecord(
+        "shifted_dates",
+        f"{where}: {int(weekend.sum())} of {len(days)} dates lie on weekends, the first {days[weekend][0]}; a market has none or two in "
+        "seven: a time zone has moved the dates",
+    )
 
 
 def _days_of_text(texts: list[str], where: str) -> Days:

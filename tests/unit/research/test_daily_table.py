@@ -95,3 +95,19 @@ def test_a_day_of_the_command_line() -> None:
     for text in ("2014-1-2", "2014", "2014-02-30", "yesterday "):
         with pytest.raises(BadSetting, match="--test-from"):
             parse_day(text, "--test-from")
+
+
+def test_dates_that_a_time_zone_has_moved_are_refused(tmp_path: Path) -> None:
+    """Trap of the realised library whose summer dates stand one day early: Sundays appear and Fridays vanish. Seven-day markets pass."""
+    week = np.arange("2015-01-01", "2016-01-01", dtype="datetime64[D]")
+    sessions = week[np.is_busday(week)]
+    summer = (sessions >= np.datetime64("2015-03-29")) & (sessions < np.datetime64("2015-10-25"))
+    moved = sessions - summer.astype("timedelta64[D]")
+
+    def read(days: np.ndarray) -> int:
+        pq.write_table(pa.table({"date": days, "rv5": np.full(len(days), 1e-4)}), tmp_path / "days.parquet")
+        return len(read_daily(tmp_path / "days.parquet", positive=("rv5",)))
+
+    assert (read(sessions), read(week)) == (261, 365)
+    with pytest.raises(BadRecord, match=r"30 of 261 dates lie on weekends, the first 2015-03-29; .*time zone"):
+        read(moved)
