@@ -42,6 +42,7 @@ PARTS: dict[str, Part] = {
     "research": Part("tandem.research.cli", "app", "Forecasts of volatility against their baselines: paper, spx, spread.", _RESEARCH),
     "recycler": Part("tandem.recycler.cli", "app", "Serve recorded data as if it were Alpaca, with a paper exchange.", _PARTS),
     "train": Part("tandem.trainer.cli", "train", "Train a sector's model and register it.", _PARTS),
+    "tune": Part("tandem.trainer.tuning_cli", "tune", "Search a sector's hyperparameters, alone or with other workers.", _PARTS),
     "rebaseline": Part("tandem.trainer.rebaseline_cli", "rebaseline", "The pre-market run: candidates for sectors that need one.", _PARTS),
 }
 
