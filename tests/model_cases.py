@@ -131,5 +131,5 @@ def with_gaps(panel: Panel, *, seed: int, share: float) -> Panel:
 def tiny_options(**network: float) -> TrainingOptions:
     """The product's options with a network that trains in a second."""
     options = load_options(CONFIG / "training.yaml")
-    small = {"hidden": 8, "epochs_max": 3, "batches_per_epoch_max": 10} | network
+    small = {"hidden": 8, "epochs_max": 3, "batches_per_epoch_max": 10, "members": 1} | network
     return options.model_copy(update={"network": options.network.model_copy(update=small)})

@@ -1,17 +1,23 @@
 """The registry on a real MLflow server: log, register, verify, move aliases, and load by any MLflow client."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
+import httpx
 import mlflow
 import numpy as np
 import pytest
 
 from model_cases import market, tiny_options
+from service_process import free_port
 from tandem.adapters.mlflow_registry import (
+    CANDIDATE,
     CHAMPION,
     DIGEST_TAG,
     PREVIOUS,
@@ -26,8 +32,9 @@ from tandem.domain.errors import BadRecord, Permanent, Transient
 from tandem.domain.forecasts import ModelRef
 from tandem.domain.ids import PairId, SectorId
 from tandem.quant.bundle import Bundle
+from tandem.quant.features import FEATURES
 from tandem.quant.hybrid import hybrid
-from tandem.trainer.card import model_card
+from tandem.trainer.card import model_card, model_summary
 from tandem.trainer.main import SectorTask, train_sector
 from tandem.trainer.sectors import register_sector
 
@@ -54,7 +61,8 @@ def test_a_registered_bundle_comes_back_whole(mlflow_uri: str) -> None:
 def test_the_run_carries_parameters_metrics_and_card(mlflow_uri: str) -> None:
     """In the sector's experiment, under the run name that design gives."""
     item = bundle("logged")
-    registered(mlflow_uri, item)
+    figures = {"spread_AAA-BBB.png": b"a picture"}
+    log_and_register(mlflow_uri, item, model_card(item), summary=model_summary(item), figures=figures, commit="abc123")
     client = mlflow.MlflowClient(mlflow_uri)
     experiment = client.get_experiment_by_name("pairs_trading/logged")
     assert experiment is not None
@@ -64,8 +72,16 @@ def test_the_run_carries_parameters_metrics_and_card(mlflow_uri: str) -> None:
     assert run.data.params["network.hidden"] == "8"
     assert run.data.params["pairs"] == ",".join(p.pair for p in item.pairs)
     assert run.data.metrics == pytest.approx(item.metrics)
-    assert "model_card.md" in [file.path for file in client.list_artifacts(run.info.run_id)]
-    assert client.get_model_version("pairs_trading_gru_garch_logged_v1", "1").description == model_card(item)
+    assert {"model_card.md", "spread_AAA-BBB.png"} <= {file.path for file in client.list_artifacts(run.info.run_id)}
+    version = client.get_model_version("pairs_trading_gru_garch_logged_v1", "1")
+    assert version.description == model_summary(item)
+    assert version.tags == {
+        "tandem.digest": item.digest,
+        "tandem.data_digest": "d" * 64,
+        "tandem.seed": "0",
+        "tandem.commit": "abc123",
+    }
+    assert {name: run.data.tags[name] for name in version.tags} == version.tags
 
 
 def test_registering_the_same_bundle_again_makes_no_second_version(mlflow_uri: str) -> None:
@@ -80,12 +96,67 @@ def test_a_new_champion_leaves_the_old_one_as_previous(mlflow_uri: str) -> None:
     first = register_sector(mlflow_uri, bundle("crowned"))
     assert resolve_alias(mlflow_uri, first.name, CHAMPION) == "1"
     assert resolve_alias(mlflow_uri, first.name, PREVIOUS) is None
-    second = register_sector(mlflow_uri, bundle("crowned", seed=1))
+    second = register_sector(mlflow_uri, bundle("crowned", seed=1), promoted=True)
     promote(mlflow_uri, second)
     assert resolve_alias(mlflow_uri, first.name, CHAMPION) == second.version == "2"
     assert resolve_alias(mlflow_uri, first.name, PREVIOUS) == "1"
     set_alias(mlflow_uri, first.name, CHAMPION, "1")
     assert resolve_alias(mlflow_uri, first.name, CHAMPION) == "1"
+
+
+def test_a_second_version_is_a_candidate_until_somebody_promotes_it(mlflow_uri: str) -> None:
+    """Training by hand must not replace what trades: only the first version of a sector is champion at once."""
+    first = register_sector(mlflow_uri, bundle("patient"))
+    second = register_sector(mlflow_uri, bundle("patient", seed=1))
+    assert resolve_alias(mlflow_uri, first.name, CHAMPION) == first.version
+    assert resolve_alias(mlflow_uri, first.name, CANDIDATE) == second.version
+    register_sector(mlflow_uri, bundle("patient"))
+    assert resolve_alias(mlflow_uri, first.name, CANDIDATE) == second.version  # the champion trained again is no candidate
+
+
+@pytest.mark.timeout(300)
+def test_mlflow_models_serve_answers_as_the_network_does(mlflow_uri: str) -> None:
+    """The stock server of MLflow as a process of its own, over HTTP: windows in, factor and probability out."""
+    item = bundle("answered")
+    ref = register_sector(mlflow_uri, item)
+    port = free_port()
+    serve = ["models", "serve", "-m", f"models:/{ref.name}/{ref.version}", "--env-manager", "local", "--host", "127.0.0.1"]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", *serve, "--port", str(port), "--workers", "1"],
+        env=os.environ | {"MLFLOW_TRACKING_URI": mlflow_uri, "MLFLOW_DISABLE_TELEMETRY": "true", "PATH": _path()},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # mlflow starts uvicorn as a child: all of them end together
+    )
+    try:
+        wait_until_up(f"http://127.0.0.1:{port}/ping", server)
+        windows = np.random.default_rng(0).standard_normal((5, 10, len(FEATURES))).astype(np.float32)
+        answer = httpx.post(f"http://127.0.0.1:{port}/invocations", json={"inputs": windows.tolist()}, timeout=60)
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+    assert answer.status_code == 200, answer.text
+    factor, probability = hybrid(item.calibration, np.ones(5), OnnxNetwork(item.onnx)(windows))
+    np.testing.assert_allclose(np.array(answer.json()["predictions"]), np.stack((factor, probability), axis=1), rtol=1e-6)
+
+
+def _path() -> str:
+    """The environment's programs first: mlflow looks for uvicorn there."""
+    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def wait_until_up(url: str, process: "subprocess.Popen[bytes]", limit_s: float = 200) -> None:
+    """Poll until it answers; a process that has ended is a failure at once."""
+    end_s = time.monotonic() + limit_s
+    while time.monotonic() < end_s:
+        assert process.poll() is None, f"mlflow models serve ended with {process.returncode}"
+        try:
+            if httpx.get(url, timeout=5).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.2)
+    pytest.fail(f"{url} does not answer within {limit_s} s")
 
 
 def test_any_mlflow_client_loads_and_predicts(mlflow_uri: str) -> None:
@@ -95,7 +166,7 @@ def test_any_mlflow_client_loads_and_predicts(mlflow_uri: str) -> None:
     program = (
         "import sys, mlflow, numpy as np; mlflow.set_tracking_uri(sys.argv[1]);"
         "model = mlflow.pyfunc.load_model(sys.argv[2]); import tandem;"
-        "windows = np.random.default_rng(0).standard_normal((5, 10, 8)).astype(np.float32);"
+        f"windows = np.random.default_rng(0).standard_normal((5, 10, {len(FEATURES)})).astype(np.float32);"
         "print(tandem.__file__); print(model.predict(windows).tolist())"
     )
     answer = subprocess.run(
@@ -109,7 +180,7 @@ def test_any_mlflow_client_loads_and_predicts(mlflow_uri: str) -> None:
     assert answer.returncode == 0, answer.stderr
     place, numbers = answer.stdout.strip().splitlines()[-2:]
     assert "/code/tandem/" in place  # not this checkout
-    windows = np.random.default_rng(0).standard_normal((5, 10, 8)).astype(np.float32)
+    windows = np.random.default_rng(0).standard_normal((5, 10, len(FEATURES))).astype(np.float32)
     factor, probability = hybrid(item.calibration, np.ones(5), OnnxNetwork(item.onnx)(windows))
     np.testing.assert_array_equal(np.array(eval(numbers), dtype=np.float32), np.stack((factor, probability), axis=1).astype(np.float32))
 
@@ -120,7 +191,7 @@ def test_windows_of_another_type_are_refused_by_the_signature(mlflow_uri: str) -
     mlflow.set_tracking_uri(mlflow_uri)
     model = mlflow.pyfunc.load_model(f"models:/{ref.name}/{ref.version}")
     with pytest.raises(mlflow.exceptions.MlflowException, match="schema"):
-        model.predict(np.zeros((2, 10, 8)))
+        model.predict(np.zeros((2, 10, len(FEATURES))))
 
 
 def test_a_version_that_is_not_what_was_registered_is_refused(mlflow_uri: str) -> None:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CHAMPION, PREVIOUS, CANDIDATE = "champion", "previous", "candidate"
-DIGEST_TAG = "tandem.digest"
+_TAG_PREFIX = "tandem."
+DIGEST_TAG, DATA_TAG, SEED_TAG, COMMIT_TAG = (_TAG_PREFIX + name for name in ("digest", "data_digest", "seed", "commit"))
 _FOLDER = "bundle"  # of the bundle's files within the logged model
 _LOADER_MODULES = (
     "__init__.py",
@@ -38,6 +39,7 @@ _LOADER_MODULES = (
     "adapters/pyfunc_loader.py",
 )
 _PARAM_CHARACTERS_MAX = 6_000  # MLflow's limit on a parameter's value
+_NOTE_CHARACTERS_MAX = 5_000  # what MLflow's table holds as the description of a version
 _ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"}
 # mlflow retries for minutes by default; our callers decide themselves how long to wait for a server.
 _CLIENT_ENVIRONMENT = {
@@ -48,9 +50,13 @@ _CLIENT_ENVIRONMENT = {
 }
 
 
-def log_and_register(tracking_uri: str, bundle: Bundle, card: str) -> ModelRef:
+def log_and_register(
+    tracking_uri: str, bundle: Bundle, card: str, *, summary: str = "", figures: Mapping[str, bytes] | None = None, commit: str = ""
+) -> ModelRef:
     """Log a run with parameters, metrics, card and the bundle as a pyfunc, and register it as a new version.
 
+    summary: what the registry shows of the card as the version's description; the card by default. figures: file -> content of pictures
+    that lie beside the card. commit: of the code that trained; not part of the bundle, whose digest must not depend on it.
     A version with the same digest is not made twice: its ModelRef is returned. Raises Transient when the server cannot be reached.
     """
     name, digest = model_name(bundle.sector), bundle.digest
@@ -58,8 +64,11 @@ def log_and_register(tracking_uri: str, bundle: Bundle, card: str) -> ModelRef:
         if (known := _version_with(client, name, digest)) is not None:
             return ModelRef(name=name, version=known, digest=digest)
         experiment = _experiment(client, f"pairs_trading/{bundle.sector}")
-        version = _log(client, experiment, bundle, card)
-        client.update_model_version(name, version, description=card)
+        note = (summary or card)[:_NOTE_CHARACTERS_MAX]
+        tags = {DIGEST_TAG: digest, DATA_TAG: bundle.data_digest, SEED_TAG: str(bundle.seed), COMMIT_TAG: commit or "unknown"}
+        files = {"model_card.md": card.encode()} | dict(figures or {})
+        version = _log(client, experiment, bundle, tags=tags | {"mlflow.note.content": note}, files=files)
+        client.update_model_version(name, version, description=note)
     return ModelRef(name=name, version=version, digest=digest)
 
 
@@ -105,8 +114,8 @@ def promote(tracking_uri: str, ref: ModelRef) -> None:
         client.set_registered_model_alias(ref.name, CHAMPION, ref.version)
 
 
-def _log(client: "MlflowClient", experiment: str, bundle: Bundle, card: str) -> str:
-    """One run; the version's number."""
+def _log(client: "MlflowClient", experiment: str, bundle: Bundle, *, tags: Mapping[str, str], files: Mapping[str, bytes]) -> str:
+    """One run with these tags and these files beside the model; the version's number."""
     import mlflow  # noqa: PLC0415  (see the module's first lines)
     from mlflow.models import ModelSignature  # noqa: PLC0415
     from mlflow.types import Schema, TensorSpec  # noqa: PLC0415
@@ -122,12 +131,9 @@ def _log(client: "MlflowClient", experiment: str, bundle: Bundle, card: str) -> 
     with mlflow.start_run(experiment_id=experiment, run_name=run_name) as run, tempfile.TemporaryDirectory() as folder:
         mlflow.log_params(_parameters(bundle))
         mlflow.log_metrics(bundle.metrics)
-        mlflow.set_tags({DIGEST_TAG: bundle.digest, "mlflow.note.content": card})
-        mlflow.log_text(card, "model_card.md")
-        place = Path(folder) / _FOLDER
-        place.mkdir()
-        for file, content in encode(bundle).items():
-            (place / file).write_bytes(content)
+        mlflow.set_tags(dict(tags))
+        mlflow.log_artifacts(str(_written(Path(folder) / "card", files)))
+        place = _written(Path(folder) / _FOLDER, encode(bundle))
         model = mlflow.pyfunc.log_model(
             name="model",
             loader_module="tandem.adapters.pyfunc_loader",
@@ -138,9 +144,18 @@ def _log(client: "MlflowClient", experiment: str, bundle: Bundle, card: str) -> 
             pip_requirements=_requirements(),
             metadata={"digest": bundle.digest, "features": list(bundle.features)},
         )
-        registered = mlflow.register_model(model.model_uri, name, tags={DIGEST_TAG: bundle.digest})
+        own = {key: value for key, value in tags.items() if key.startswith(_TAG_PREFIX)}
+        registered = mlflow.register_model(model.model_uri, name, tags=own)
         client.set_tag(run.info.run_id, "tandem.version", registered.version)
     return str(registered.version)
+
+
+def _written(folder: Path, files: Mapping[str, bytes]) -> Path:
+    """The folder, made, with these files."""
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return folder
 
 
 def _code(folder: Path) -> Path:
@@ -172,6 +187,12 @@ def _parameters(bundle: Bundle) -> dict[str, str]:
         "trained_to": utc(bundle.trained_to_ns).isoformat(),
         "holdout_from": utc(bundle.holdout_from_ns).isoformat(),
         "data_digest": bundle.data_digest,
+        "cell": bundle.cell,
+        "members": str(bundle.members),
+        "trial": str(bundle.trial),
+        "trials": str(bundle.trials),
+        "volatility": ",".join(f"{p.pair}:{p.volatility.kind}-{p.volatility.shocks}" for p in bundle.pairs),
+        "symbols_rejected": ",".join(f"{r.symbol}:{r.reason}" for r in bundle.rejected_symbols) or "none",
         "features": ",".join(bundle.features),
     }
     return {key: value[:_PARAM_CHARACTERS_MAX] for key, value in flat.items()}

@@ -21,6 +21,7 @@ from tandem.quant.bundle import Bundle, PairTest
 
 if TYPE_CHECKING:
     from tandem.adapters.market_file import MarketData
+    from tandem.trainer.main import Training
     from tandem.trainer.options import TrainingOptions
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -137,6 +138,7 @@ def _work(pipe: Connection, job: TrainingJob) -> None:
 
 def _fit_and_register(pipe: Connection, job: TrainingJob) -> None:
     from tandem.adapters.market_file import load_market_data  # noqa: PLC0415  (in the child only: with torch, a gigabyte)
+    from tandem.trainer.card_figures import card_of  # noqa: PLC0415
     from tandem.trainer.options import load_options  # noqa: PLC0415
     from tandem.trainer.sectors import register_sector  # noqa: PLC0415
 
@@ -144,36 +146,38 @@ def _fit_and_register(pipe: Connection, job: TrainingJob) -> None:
     if job.seed is not None:
         options = options.model_copy(update={"network": options.network.model_copy(update={"seed": job.seed})})
     data = load_market_data(job.path, to_ns=job.spans.train_to_ns)
-    bundles: dict[str, Bundle] = {}
+    trained: dict[str, Training] = {}
     skipped: dict[str, str] = {}
     for plan in job.plans:
         try:
-            bundles[plan.sector] = bundle = _fit(pipe, job, data, plan, options)
+            trained[plan.sector] = training = _fit(pipe, job, data, plan, options)
         except Permanent as error:
             skipped[plan.sector] = str(error)
             pipe.send(("line", f"no model for {plan.sector}: {error}"))
             continue
-        pipe.send(("line", f"trained {plan.sector}: {', '.join(pair.pair for pair in bundle.pairs)}"))
-    if not bundles:
+        pipe.send(("line", f"trained {plan.sector}: {', '.join(pair.pair for pair in training.bundle.pairs)}"))
+    if not trained:
         raise Permanent("no sector has a model: " + "; ".join(f"{sector}: {reason}" for sector, reason in skipped.items()))
+    cards = {sector: card_of(training) for sector, training in trained.items()}
     pipe.send(("fitted", None))
     tracking_uri = pipe.recv()
     models = {}
-    for sector, bundle in bundles.items():
-        ref = register_sector(tracking_uri, bundle)
-        models[sector] = TrainedSector(ref=ref, bundle=bundle)
+    for sector, training in trained.items():
+        # A demo trains what it replays: a champion of an earlier run may have seen the bars that this one replays.
+        ref = register_sector(tracking_uri, training.bundle, card=cards[sector], promoted=True)
+        models[sector] = TrainedSector(ref=ref, bundle=training.bundle)
         pipe.send(("line", f"registered {ref.name} version {ref.version}, champion"))
     pipe.send(("registered", TrainedSectors(data_digest=data.digest, models=models, skipped=skipped)))
 
 
-def _fit(pipe: Connection, job: TrainingJob, data: "MarketData", plan: SectorPlan, options: "TrainingOptions") -> Bundle:
+def _fit(pipe: Connection, job: TrainingJob, data: "MarketData", plan: SectorPlan, options: "TrainingOptions") -> "Training":
     """A sector's model. Where nothing is declared and nothing passes screening, of the best pair that was tested, and that is said."""
     from tandem.trainer.main import NoPairs  # noqa: PLC0415  (in the child only)
-    from tandem.trainer.sectors import fit_sector  # noqa: PLC0415
+    from tandem.trainer.sectors import train_from_market  # noqa: PLC0415
 
-    def fitted(pairs: Sequence[PairId]) -> Bundle:
+    def fitted(pairs: Sequence[PairId]) -> "Training":
         spans = job.spans
-        return fit_sector(
+        return train_from_market(
             data,
             plan.sector,
             symbols=plan.symbols,
@@ -182,7 +186,7 @@ def _fit(pipe: Connection, job: TrainingJob, data: "MarketData", plan: SectorPla
             from_ns=spans.train_from_ns,
             to_ns=spans.train_to_ns,
             options=options,
-        )
+        ).training
 
     try:
         return fitted([spec.pair for spec in plan.declared])

@@ -1,6 +1,7 @@
 """From a data file's ticks to the table that is trained on, through the same bars as everywhere else."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from tandem.domain.market import Source, TickFrame
 from tandem.domain.units import rfc3339
 from tandem.flow.bars import bars_of
 from tandem.quant.panel import Panel, panel_of
+from tandem.quant.quality import QualityRule, SymbolRejection, check_panel
+from tandem.trainer.options import TrainingOptions
 
 
 def training_panel(
@@ -34,3 +37,9 @@ def training_panel(
     if not whole:
         raise Permanent(f"sector {sector}: no bar of {bar} ends between {rfc3339(from_ns)} and {rfc3339(to_ns)}")
     return panel_of(whole, held), grid.slots_max
+
+
+def sound_panel(panel: Panel, *, bar: str, options: TrainingOptions) -> tuple[Panel, tuple[SymbolRejection, ...]]:
+    """The panel of the symbols whose prices are fit to be used, and why the others are not. Judged on the whole panel, before any split."""
+    rule = QualityRule.for_bar(bar, bars_min=options.bars_min)
+    return check_panel(panel, replace(rule, missing_share_max=options.bars[bar].missing_share_max))

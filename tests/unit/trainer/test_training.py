@@ -14,8 +14,9 @@ from tandem.quant.bundle import Bundle, RejectedSymbol, decode, encode
 from tandem.quant.features import FEATURES
 from tandem.quant.history import fold, samples_of
 from tandem.quant.panel import Panel
-from tandem.trainer.card import model_card
-from tandem.trainer.main import NoPairs, SectorTask, SpanTooShort, fit_span, train_sector
+from tandem.trainer.card import model_card, model_summary
+from tandem.trainer.card_figures import card_of
+from tandem.trainer.main import NoPairs, SectorTask, SpanTooShort, fit_span, train, train_sector
 
 BARS = 700
 DECLARED = (PairId("AAA-CCC"),)
@@ -163,3 +164,28 @@ def test_intraday_training_learns_the_profile_of_the_session() -> None:
     bundle = train_sector(replace(task("AAA-BBB"), bar="5min", slots=5), panel, options)
     assert [len(p.profile) for p in bundle.pairs] == [5] * len(bundle.pairs)
     assert bundle.horizon_bars == options.horizon_bars("5min")
+
+
+def test_the_cards_figures_lie_beside_it_and_are_named_in_it() -> None:
+    """One picture per spread and three of the scores; the same training gives the same bytes; none of it is in the digest."""
+    training = train(task(*DECLARED), market(BARS), tiny_options())
+    card = card_of(training)
+    assert set(card.figures) == {"spread_AAA-BBB.png", "spread_AAA-CCC.png", "variance.png", "calibration.png", "qlike_by_fold.png"}
+    assert all(f"]({name})" in card.text for name in card.figures)
+    assert all(content.startswith(b"\x89PNG") for content in card.figures.values())
+    assert card_of(training).figures == card.figures
+    assert card.text.startswith(card.summary)
+    assert training.bundle.digest == trained().digest
+
+
+def test_the_registrys_description_of_a_version_has_room_for_the_summary() -> None:
+    """MLflow holds 5,000 characters."""
+    assert len(model_summary(trained())) < 4_500
+
+
+def test_a_card_of_a_training_without_scores_draws_the_spreads_alone() -> None:
+    """Nothing to calibrate, nothing to compare."""
+    options = tiny_options(epochs_max=0)
+    unscored = options.model_copy(update={"walk_forward": options.walk_forward.model_copy(update={"folds": 0})})
+    card = card_of(train(task("AAA-BBB"), market(BARS), unscored))
+    assert list(card.figures) == ["spread_AAA-BBB.png"]
