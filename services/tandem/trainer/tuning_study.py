@@ -203,7 +203,6 @@ class _NumberedTpe(BaseSampler):
                     n_startup_trials=_STARTUP_TRIALS,
                     multivariate=True,
                     constant_liar=True,
-                    warn_independent_sampling=False,
                 )
             self._number = trial.number
         return self._sampler
