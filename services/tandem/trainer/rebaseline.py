@@ -21,12 +21,12 @@ from tandem.domain.units import utc
 from tandem.quant.bundle import Bundle, model_name
 from tandem.quant.panel import Panel
 from tandem.rollout.gates import Candidate, Gate, Policy, Standing, gates, needs, wanted
-from tandem.trainer.card import model_card
+from tandem.trainer.card_figures import card_of
 from tandem.trainer.data import training_panel
 from tandem.trainer.diagnostics import drifts, record_training_run
 from tandem.trainer.options import TrainingOptions
 from tandem.trainer.schedule import Occasion, sessions_after, span_from_ns
-from tandem.trainer.sectors import fit_sector
+from tandem.trainer.sectors import SectorTraining, commit_here, train_from_market
 
 LoadMarket = Callable[[Sequence[Symbol], int, int], MarketData]  # symbols, from_ns, to_ns
 _LOSSES_MAX = 250  # recent bars of the champion that its validation is compared with
@@ -65,8 +65,6 @@ class _Situation:
     """What is known before a decision to train."""
 
     market: MarketData
-    panel: Panel
-    slots: int
     from_ns: int
     to_ns: int
     champion: tuple[ModelRef, Bundle] | None
@@ -122,7 +120,7 @@ def _decide(setup: Setup, blank: Decision, day: Occasion) -> Decision:
 def _trained(setup: Setup, known: Decision, day: Occasion, now: _Situation) -> Decision:
     declared = setup.declared.get(known.sector, ())
     try:
-        bundle = fit_sector(
+        trained = train_from_market(
             now.market,
             known.sector,
             symbols=setup.sectors.preset_symbols(known.sector),
@@ -136,6 +134,7 @@ def _trained(setup: Setup, known: Decision, day: Occasion, now: _Situation) -> D
         raise
     except Permanent as error:
         return replace(known, outcome=Outcome.REJECTED, reason=str(error), gates=(Gate(name="trained", passed=False, reason=str(error)),))
+    bundle = trained.training.bundle
     candidate = Candidate(
         bundle=bundle,
         champion=None if now.champion is None else now.champion[1],
@@ -155,16 +154,18 @@ def _trained(setup: Setup, known: Decision, day: Occasion, now: _Situation) -> D
     )
     if closed:
         return replace(judged, outcome=Outcome.REJECTED, reason="; ".join(f"{gate.name}: {gate.reason}" for gate in closed))
-    return _registered(setup, judged, now, bundle)
+    return _registered(setup, judged, trained)
 
 
-def _registered(setup: Setup, judged: Decision, now: _Situation, bundle: Bundle) -> Decision:
+def _registered(setup: Setup, judged: Decision, trained: SectorTraining) -> Decision:
+    bundle, card = trained.training.bundle, card_of(trained.training)
     try:
-        ref = log_and_register(setup.tracking_uri, bundle, model_card(bundle))
+        ref = log_and_register(setup.tracking_uri, bundle, card.text, summary=card.summary, figures=card.figures, commit=commit_here())
         set_alias(setup.tracking_uri, ref.name, CANDIDATE, ref.version)
     except Transient as error:
         return replace(judged, outcome=Outcome.FAILED, reason=str(error))
-    record_training_run(setup.postgres_url, bundle, ref, now.panel, slots=now.slots, source=setup.data_source, replay_id=setup.replay_id)
+    source, replay_id = setup.data_source, setup.replay_id
+    record_training_run(setup.postgres_url, bundle, ref, trained.panel, slots=trained.slots, source=source, replay_id=replay_id)
     reason = ", ".join(need.name for need in judged.needs if need.found)
     return replace(judged, outcome=Outcome.REGISTERED, model_version=ref.version, reason=f"every gate passed; trained because of: {reason}")
 
@@ -177,11 +178,9 @@ def _situation(setup: Setup, blank: Decision, day: Occasion) -> _Situation:
     wanted_symbols = {*setup.sectors.preset_symbols(blank.sector), *(leg for pair in pairs for leg in pair_legs(pair))}
     symbols = tuple(sorted(wanted_symbols))
     market = setup.market(symbols, from_ns, to_ns)
-    panel, slots = training_panel(market, blank.sector, symbols, bar=setup.bar, from_ns=from_ns, to_ns=to_ns)
+    panel, _ = training_panel(market, blank.sector, symbols, bar=setup.bar, from_ns=from_ns, to_ns=to_ns)
     return _Situation(
         market=market,
-        panel=panel,
-        slots=slots,
         from_ns=from_ns,
         to_ns=to_ns,
         champion=champion,
