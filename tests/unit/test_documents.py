@@ -33,3 +33,13 @@ def test_the_documents_are_found() -> None:
     """The test above looks at something."""
     assert ROOT / "README.md" in DOCUMENTS
     assert COMMAND.findall(code((ROOT / "README.md").read_text()))
+
+
+def test_every_trap_of_the_model_has_tests_that_exist() -> None:
+    """docs/model.md numbers the traps; each row names tests by file and function."""
+    rows = re.findall(r"^\| (\d+)\. .* \| (.*) \|$", (ROOT / "docs/model.md").read_text(), re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, 21))
+    for _, tests in rows:
+        named = re.findall(r"`(tests/[a-z_/]+\.py)::(test_[a-z0-9_]+)`", tests)
+        assert named, tests
+        assert [name for file, name in named if f"def {name}(" not in (ROOT / file).read_text()] == []
