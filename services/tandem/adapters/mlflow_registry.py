@@ -103,6 +103,12 @@ def resolve_alias(tracking_uri: str, name: str, alias: str) -> str | None:
         return _alias(client, name, alias)
 
 
+def aliases_of(tracking_uri: str, ref: ModelRef) -> tuple[str, ...]:
+    """The aliases that name a version now, in alphabetical order."""
+    with _mlflow(tracking_uri) as client:
+        return tuple(sorted(client.get_model_version(ref.name, ref.version).aliases))
+
+
 def promote(tracking_uri: str, ref: ModelRef) -> None:
     """Make a version the champion; the one it replaces becomes `previous`. Doing it twice changes nothing."""
     with _mlflow(tracking_uri) as client:

@@ -1,5 +1,6 @@
 """`tandem train` from a data file to a bundle on disk."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (config / "pairs").mkdir(parents=True)
     (config / "sectors.yaml").write_text("sectors:\n  consumer: [AAA, BBB, CCC]\nactive: [consumer]\n")
     training = yaml.safe_load((CONFIG / "training.yaml").read_text())
-    training["network"] |= {"hidden": 8, "epochs_max": 1}
+    training["network"] |= {"hidden": 8, "epochs_max": 1, "members": 1}
     (config / "training.yaml").write_text(yaml.safe_dump(training))
     return folder
 
@@ -63,6 +64,10 @@ def test_a_bundle_is_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
         (["--output", "out", "--pair", "AAA"], "expected two symbols"),
         (["--output", "out", "--bar", "2h"], "bar '2h'"),
         ([], "neither MLFLOW_TRACKING_URI nor --output"),
+        (["--output", "out", "--sector", "consumer"], "name one sector"),
+        (["--output", "out", "--trial", "3"], "--trial 3 of --trials 1"),
+        (["--output", "out", "--replay-id", "r1"], "go with --data postgres"),
+        (["--output", "out", "--params", "nothing.yaml"], "nothing.yaml"),
     ],
 )
 def test_a_wrong_argument_is_one_clear_line(folder: Path, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,3 +76,77 @@ def test_a_wrong_argument_is_one_clear_line(folder: Path, arguments: list[str], 
     assert code == 1
     assert message in output
     assert "Traceback" not in output
+
+
+def test_the_sector_may_be_an_option_and_the_answer_json(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With hyperparameters over those of the configuration, and the number of trials on record."""
+    overlay = folder / "best.yaml"
+    overlay.write_text("network: {hidden: 4}\n")
+    monkeypatch.setenv("TANDEM_CONFIG_DIR", str(folder / "config"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    arguments = ["--sector", "consumer", "--data", str(folder / "closes.parquet"), "--pair", "AAA-BBB", "--json"]
+    more = ["--params", str(overlay), "--trial", "7", "--trials", "20", "--output", str(folder / "tuned")]
+    result = CliRunner().invoke(app, ["train", *arguments, *more])
+    assert result.exit_code == 0, result.output
+    answer, bundle = json.loads(result.stdout), read_bundle(folder / "tuned")
+    assert (answer["digest"], answer["pairs"][0], answer["registered"]) == (bundle.digest, "AAA-BBB", None)
+    assert (bundle.trial, bundle.trials, bundle.settings["network"]["hidden"]) == (7, 20, 4)
+    assert (folder / "tuned" / "card" / "model_card.md").read_text().startswith("# pairs_trading_gru_garch_consumer_v1")
+
+
+def spoilt(closes: pd.DataFrame, defect: str) -> pd.DataFrame:
+    """The file with one defect in symbol CCC."""
+    prices = closes.copy()
+    row = BARS // 2
+    match defect:
+        case "not_finite":
+            prices.loc[row, "CCC"] = np.inf
+        case "not_positive":
+            prices.loc[row, "CCC"] = 0.0
+        case "split_suspected":
+            prices.loc[row:, "CCC"] = np.round(prices.loc[row:, "CCC"] / 2, 2)
+        case "stale":
+            prices.loc[row : row + 40, "CCC"] = prices.loc[row, "CCC"]
+        case "constant_series":
+            prices["CCC"] = 20.0
+        case "too_few_bars":
+            prices.loc[: BARS - 100, "CCC"] = np.nan
+    return prices
+
+
+@pytest.mark.parametrize("defect", ["not_finite", "not_positive", "split_suspected", "stale", "constant_series", "too_few_bars"])
+def test_a_symbol_with_bad_prices_is_recorded_and_the_sector_goes_on(
+    folder: Path, tmp_path: Path, defect: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its declared pair has the same reason; the other pair is trained."""
+    spoilt(pd.read_parquet(folder / "closes.parquet"), defect).to_parquet(tmp_path / "spoilt.parquet")
+    monkeypatch.setenv("TANDEM_CONFIG_DIR", str(folder / "config"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    arguments = ["--data", str(tmp_path / "spoilt.parquet"), "--pair", "AAA-CCC", "--pair", "AAA-BBB", "--output", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, ["train", "consumer", *arguments])
+    assert result.exit_code == 0, result.output
+    bundle = read_bundle(tmp_path / "out")
+    assert [(r.symbol, r.reason) for r in bundle.rejected_symbols] == [("CCC", defect)]
+    assert [(r.pair, r.reason) for r in bundle.rejections] == [("AAA-CCC", defect)]
+    assert [p.pair for p in bundle.pairs] == ["AAA-BBB"]
+    assert f"rejected CCC: {defect}" in result.output
+
+
+@pytest.mark.parametrize("defect", ["duplicate_time", "unsorted_time"])
+def test_a_symbol_with_times_out_of_order_is_recorded_too(
+    folder: Path, tmp_path: Path, defect: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a long file, where each symbol has rows of its own."""
+    long = pd.read_parquet(folder / "closes.parquet").melt(id_vars="date", var_name="symbol", value_name="close")
+    bad = long.index[long["symbol"] == "CCC"]
+    if defect == "duplicate_time":
+        long.loc[bad[10], "date"] = long.loc[bad[11], "date"]
+    else:
+        long.loc[bad[10:12], "date"] = long.loc[bad[10:12], "date"].to_numpy()[::-1]
+    long.to_parquet(tmp_path / "long.parquet")
+    monkeypatch.setenv("TANDEM_CONFIG_DIR", str(folder / "config"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    arguments = ["--data", str(tmp_path / "long.parquet"), "--pair", "AAA-BBB", "--output", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, ["train", "consumer", *arguments])
+    assert result.exit_code == 0, result.output
+    assert [(r.symbol, r.reason) for r in read_bundle(tmp_path / "out").rejected_symbols] == [("CCC", defect)]
