@@ -44,6 +44,7 @@ unit: setup-dev  ## the quick, pure tests only
 bench: setup-dev  ## measure against the peers, ratios in one run
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/market_flow.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/forecast_step.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/garch_fits.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/screening.py
 
 lint: setup-dev  ## format check, lint, types, layers

@@ -119,9 +119,9 @@ def test_the_filter_step_by_step_is_the_batch(kind: Kind) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from(list(Kind)), st.floats(-30, 30), st.floats(1e-3, 1e3))
+@given(st.sampled_from(list(Kind)), st.floats(-20, 20), st.floats(1e-2, 1e3))
 def test_the_serving_step_is_the_filters_step(kind: Kind, x: float, variance: float) -> None:
-    """quant/features.py advances with the same recursion."""
+    """quant/features.py advances with the same recursion; up to 200 standard deviations, where an egarch nears the filter's bound."""
     pair = replace(pair_model(), volatility=model(kind, Shocks.STUDENT_T), intercept=0.0, phi=0.0, mu=0.0, beta=1.0, profile=(1.0,))
     state = replace(started([pair]), spread=np.zeros(1), variance=np.array([variance]), leg_logs=np.zeros((1, 2)))
     step = advance(pair_arrays([pair]), state, prices=(np.array([np.exp(x)]), np.array([1.0])), slot=0, next_slot=0)
