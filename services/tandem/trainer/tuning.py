@@ -104,7 +104,7 @@ def write_overlay(path: Path, best: Best, *, study: str) -> None:
     tree: dict[str, Any] = {"network": best.parameters}
     head = [
         f"# Study {study}: trial {best.number} of {best.trials}, validation loss {best.value:.6f}.",
-        f"# Goes over config/training.yaml. {best.trials} configurations were tried: a deflated Sharpe ratio has to be told.",
+        f"# tandem train --params {path.name} --trial {best.number} --trials {best.trials}: a deflated Sharpe ratio has to be told of all.",
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join([*head, yaml.safe_dump(tree, sort_keys=False)]))

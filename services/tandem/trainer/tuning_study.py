@@ -49,7 +49,7 @@ class HeartbeatRule:
 class Best:
     """What a study has found."""
 
-    number: int  # of the best trial, from 0
+    number: int  # of the best trial among the finished ones, from 1
     value: float
     parameters: Parameters
     trials: int  # finished: complete, pruned and failed; the number that a deflated Sharpe ratio has to be told
@@ -148,7 +148,8 @@ class Study:
             raise Permanent(f"study {self.name}: none of {len(finished)} trials gave a value: {'; '.join(reasons[:3])}")
         best = min(complete, key=lambda trial: (trial.value, trial.number))
         assert best.value is not None  # complete
-        return Best(number=best.number, value=best.value, parameters=dict(best.params), trials=len(finished))
+        number = 1 + sum(trial.number < best.number for trial in finished)
+        return Best(number=number, value=best.value, parameters=dict(best.params), trials=len(finished))
 
     @contextmanager
     def _heartbeat(self, number: int) -> Iterator[None]:

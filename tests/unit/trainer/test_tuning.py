@@ -44,6 +44,7 @@ def test_the_first_trial_is_the_configured_one_and_the_best_is_not_worse(tmp_pat
     assert _drawn(tmp_path)[0] == FIRST
     assert best.trials == 25
     assert best.value < 0.01
+    assert 1 <= best.number <= 25
     assert best.parameters["kind"] == "a"
 
 
@@ -101,6 +102,7 @@ def test_an_interrupted_trial_is_done_again_with_the_same_drawing(tmp_path: Path
     assert _study(tmp_path).run(_score, 6).trials == 6
     drawn = _drawn(tmp_path)
     assert len(drawn) == 7
+    assert _study(tmp_path).run(_score, 6).number <= 6  # among the finished: the interrupted one has no number
     assert drawn[3] == drawn[2]
 
 
@@ -159,6 +161,7 @@ def test_the_overlay_goes_over_the_configuration(tmp_path: Path) -> None:
     best = _study(tmp_path).run(_score, 3)
     path = tmp_path / "best.yaml"
     write_overlay(path, replace(best, parameters=DRAWN, number=2), study="s")
+    assert "--params best.yaml --trial 2 --trials 3" in path.read_text()
     assert path.read_text().startswith("# Study s: trial 2 of 3, validation loss ")
     assert yaml.safe_load(path.read_text()) == {"network": DRAWN}
     assert load_options(CONFIG / "training.yaml", overlay=path).network.sequence == 5
