@@ -17,7 +17,7 @@ from tandem.adapters.market_file import MarketData, load_market_data
 from tandem.domain.errors import BadSetting
 from tandem.domain.ids import PairId, SectorId, Symbol, pair_id, pair_legs, sector_id
 from tandem.domain.market import Source
-from tandem.domain.units import ns_of
+from tandem.domain.units import NS_PER_MS, ns_of
 from tandem.settings import Settings
 from tandem.trainer.options import TrainingOptions, load_options
 
@@ -105,15 +105,16 @@ def train(
 def _trained(market: MarketData, request: _Request, progress: "Progress") -> "SectorTraining":
     from tandem.trainer.sectors import train_from_market  # noqa: PLC0415  (see train)
 
-    event_ns = market.ticks["event_ns"]
+    # A bar of the data is a tick one millisecond before its end: the last one is whole. A last bar that trades break off in is not.
+    end_ns = int(market.ticks["event_ns"][-1]) + NS_PER_MS if len(market.ticks) else request.to_ns
     return train_from_market(
         market,
         request.sector,
         symbols=request.symbols,
         declared=request.declared,
         bar=request.bar,
-        from_ns=max(request.from_ns, int(event_ns[0])) if len(event_ns) else request.from_ns,
-        to_ns=min(request.to_ns, int(event_ns[-1]) + 1) if len(event_ns) else request.to_ns,
+        from_ns=request.from_ns,
+        to_ns=min(request.to_ns, end_ns),
         options=request.options,
         trial=request.trial,
         trials=request.trials,

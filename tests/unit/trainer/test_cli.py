@@ -94,6 +94,14 @@ def test_the_sector_may_be_an_option_and_the_answer_json(folder: Path, monkeypat
     assert (folder / "tuned" / "card" / "model_card.md").read_text().startswith("# pairs_trading_gru_garch_consumer_v1")
 
 
+def test_the_last_bar_of_the_data_is_trained_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file's last close is a whole bar."""
+    code, output = train(folder, "--pair", "AAA-BBB", "--output", str(folder / "all"), monkeypatch=monkeypatch)
+    assert code == 0, output
+    last = pd.read_parquet(folder / "closes.parquet")["date"].iloc[-1]
+    assert pd.Timestamp(read_bundle(folder / "all").trained_to_ns).date() == last
+
+
 def spoilt(closes: pd.DataFrame, defect: str) -> pd.DataFrame:
     """The file with one defect in symbol CCC."""
     prices = closes.copy()

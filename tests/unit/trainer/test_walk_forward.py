@@ -8,7 +8,7 @@ import pytest
 
 from model_cases import market, tiny_options, with_gaps
 from tandem.domain.ids import PairId, SectorId
-from tandem.quant import garch
+from tandem.quant import garch, scores
 from tandem.quant.history import fold
 from tandem.quant.panel import Panel
 from tandem.quant.volatility import Kind, Shocks
@@ -265,3 +265,36 @@ def test_pooled_scores_are_over_all_folds() -> None:
         "holdout_dm_statistic_ewma",
         "holdout_auc_ar1",
     } <= set(metrics)
+
+
+def test_losses_that_hang_together_are_no_independent_proof() -> None:
+    """Trap of a Diebold-Mariano test without lags: where losses persist, the test of the metrics is less sure than one that ignores it."""
+    part = forecasts_of(folds()[0])
+    times = np.arange(400, dtype=np.int64)
+    wave = np.exp(0.8 * np.sin(times / 25))  # a forecast that is too low for months and too high for others
+    flat = np.ones(400)
+    realised = np.exp(np.random.default_rng(0).normal(0.3, 0.3, 400)) * wave
+    slow = replace(
+        part,
+        pair=np.full(400, "AAA-BBB"),
+        close_ns=times,
+        unit_variance=flat,
+        realised=realised,
+        variances={"hybrid": 1.6 * flat, "garch": flat, "har": flat, "gjr": flat, "ewma": flat},
+        reverted=times % 2 == 0,
+        probabilities=dict.fromkeys(part.probabilities, 0.5 * flat),
+    )
+    metrics = walk_forward_metrics([ScoredFold(fold=folds()[0].fold, forecasts=slow)], trials=1)
+    naive = scores.diebold_mariano(scores.qlike(realised, 1.6 * flat), scores.qlike(realised, flat), horizon=1, lags=0)
+    assert abs(metrics["holdout_dm_statistic"]) < 0.7 * abs(naive.statistic)
+
+
+def test_all_tests_that_were_made_count_both_directions_of_each_pair() -> None:
+    """Trap of multiple testing: a pair's q-value is its p-value times what was tested, of 2 x 3 tests here, not of its own two."""
+    found = fit_pairs(market(BARS, phi=0.97), (), 1, tiny_options()).tests
+    p_values = sorted(p for test in found for p in (test.p_value, test.p_value_reverse))
+    assert len(p_values) == 6
+    best = min(found, key=lambda test: test.q_value)
+    expected = min(p * 6 / rank for rank, p in enumerate(p_values, start=1))
+    assert best.q_value == pytest.approx(min(1.0, expected), rel=1e-9)
+    assert any(test.p_value != test.p_value_reverse for test in found)
