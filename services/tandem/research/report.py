@@ -189,7 +189,10 @@ def _number(value: object) -> float:
 
 
 def _text(value: object, digits: int = 4) -> str:
-    return f"{value:.{digits}f}" if isinstance(value, int | float) else "-"
+    if not isinstance(value, int | float):
+        return "-"
+    # Variances of a spread are millionths: rounded to digits they would all be 0.
+    return f"{value:.2e}" if 0 < abs(value) < 10.0**-digits else f"{value:.{digits}f}"
 
 
 def _finite(value: object, where: str) -> None:

@@ -123,6 +123,15 @@ def test_tails_are_tested_per_level() -> None:
 _NORMAL = ((0.05, -1.6449, -2.0627), (0.01, -2.3263, -2.6652))
 
 
+def test_small_variances_are_not_printed_as_zero() -> None:
+    """The variance of a daily spread is about 1e-4, its MSE 1e-8."""
+    small = {m: 1e-4 * f for m, f in _result().forecasts["spx"].items()}
+    result = _result(realised={"spx": 1e-4 * REALISED}, forecasts={"spx": small}, members={})
+    mse = score(result).pooled["garch_gru"]["mse"]
+    assert 0 < mse < 1e-6
+    assert f"{mse:.2e}" in markdown(result, score(result))
+
+
 def test_clark_west_stands_beside_nested_models() -> None:
     assert score(_result(nested={"garch_gru": "log_har"})).pooled["garch_gru"]["clark_west_t_vs_log_har"] > 2
 
