@@ -31,9 +31,13 @@ class Labels:
 
 
 def labels_of(history: PairHistory, forecasts: Mapping[str, Vector], *, from_ns: int) -> Labels:
-    """Bar k's label belongs to the forecasts of bar k - 1; a bar after a gap has none, because they were for the bar that is missing."""
+    """Bar k's label belongs to the forecasts of bar k - 1; a bar after a gap has none, because they were for the bar that is missing.
+
+    Nor has one that some model made no forecast for.
+    """
     realised = (history.spread[1:] - history.expected_spread[:-1]) ** 2
-    close_ns, next_bar = history.close_ns[1:], history.elapsed[1:] == 1
+    known = np.logical_and.reduce([np.isfinite(variance[:-1]) for variance in forecasts.values()])
+    close_ns, next_bar = history.close_ns[1:], (history.elapsed[1:] == 1) & known
     test = (close_ns >= from_ns) & next_bar
     before = (close_ns < from_ns) & next_bar
     count = int(test.sum())

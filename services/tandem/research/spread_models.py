@@ -23,7 +23,7 @@ from tandem.quant.rejections import FitRejected
 from tandem.quant.volatility import Kind, Shocks, Volatility
 
 Vector = NDArray[np.float64]
-Variances = dict[str, list[Vector]]  # model -> one (n,) per pair: forecast of the next bar, along the rows of its history
+Variances = dict[str, list[Vector]]  # model -> one (n,) per pair: forecast of the next bar, along the rows of its history; NaN: none
 
 EWMA_DECAY = 0.94  # RiskMetrics (1996), daily
 _HAIR = 1e-9  # RiskMetrics has persistence 1 and no level; this close to it the difference is below any printed digit
@@ -58,12 +58,23 @@ def classical(panel: Panel, histories: Sequence[PairHistory], *, trained: int) -
         with clock.of(name):
             models[name] = fit()
     with clock.of(*fits):  # one walk for all, because the step costs the same for ten pairs as for fifty
-        walked = [history.garch_variance for history in fold(panel, [pair for model in models.values() for pair in model])]
+        walked = fold(panel, [pair for model in models.values() for pair in model])
     with clock.of("har"):
         levels = [har(history, trained_to_ns=int(panel.close_ns[trained - 1])) for history in histories]
     count = len(pairs)
-    variances = {name: walked[place * count : (place + 1) * count] for place, name in enumerate(models)}
+    variances = {
+        name: [_along(own, other) for own, other in zip(histories, walked[place * count :], strict=False)]
+        for place, name in enumerate(models)
+    }
     return Classical(variances=variances | {"har": levels}, seconds=clock.seconds)
+
+
+def _along(own: PairHistory, other: PairHistory) -> Vector:
+    """The other model's forecasts at the bars of the pair's own history, NaN where it has none: its variance overflowed there."""
+    variance = np.full(len(own.close_ns), np.nan)
+    _, place, found = np.intersect1d(own.close_ns, other.close_ns, return_indices=True)
+    variance[place] = other.garch_variance[found]
+    return variance
 
 
 class _Clock:

@@ -9,17 +9,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from model_cases import market, tiny_options
+from model_cases import market, pair_model, tiny_options
 from tandem.adapters.calendar import session_grid
 from tandem.domain.errors import Permanent
 from tandem.domain.ids import PairId, SectorId, Symbol, pair_legs
 from tandem.quant import garch
 from tandem.quant.cointegration import fit_spread
+from tandem.quant.history import fold
 from tandem.quant.scores import diebold_mariano, newey_west_lags, qlike
 from tandem.research.records import ProtocolResult
 from tandem.research.report import document, markdown
 from tandem.research.scoring import score
 from tandem.research.spread import SpreadRule, run
+from tandem.research.spread_labels import labels_of
 from tandem.research.spread_universe import SpreadRequest, SpreadUniverse, load_spreads
 from tandem.trainer.options import TrainingOptions
 
@@ -185,3 +187,15 @@ def test_the_report_scores_each_sector_apart() -> None:
     assert found.groups["first"] == found.series["AAA-BBB"]
     assert document(result, found)["groups"] == found.groups
     assert "Mean over one: AAA-BBB, AAA-CCC" in markdown(result, found)
+
+
+def test_a_bar_that_one_model_has_no_forecast_for_has_no_label() -> None:
+    """EGARCH can run into a variance of nothing: then that bar is nobody's, and the others stay with their own."""
+    panel = universe().panel
+    pairs = [pair_model("AAA", "BBB"), pair_model("AAA", "CCC")]
+    (history, _) = fold(panel, pairs)
+    whole = {"garch_gru": history.garch_variance, "egarch": history.garch_variance.copy()}
+    whole["egarch"][699] = np.nan  # the forecast for bar 701 of the panel: the history begins with its second bar
+    labels = labels_of(history, whole, from_ns=int(panel.close_ns[600]))
+    assert set(panel.close_ns[600:]) - set(labels.close_ns) == {panel.close_ns[701]}
+    assert np.isfinite(labels.forecasts["egarch"]).all()
