@@ -61,9 +61,7 @@ def main() -> None:
         pairs_s, fits = timed(lambda: fit_pairs(panel, declared, slots, options))
         fold_s, _ = timed(lambda: fold(panel, fits.pairs))
     fit_span(task, panel, with_epochs(options, 0))  # torch's first call
-    print(
-        f"sector {SECTOR}: {len(panel.symbols)} stocks, {len(panel.close_ns)} days, {len(fits.tests)} pairs screened, {len(fits.pairs)} fitted"
-    )
+    print(f"sector {SECTOR}: {len(panel.symbols)} stocks, {len(panel.close_ns)} days, {len(fits.tests)} pairs tested, {len(fits.pairs)} in")
     print(f"  device of the network: {'cuda' if torch.cuda.is_available() else 'cpu'}; times are of the processor")
     print(f"  screening and {len(options.volatility.kinds) * len(options.volatility.shocks)} variance models a pair {pairs_s:8.2f} s")
     print(f"  the filter over the span, step by step       {fold_s:8.2f} s")
