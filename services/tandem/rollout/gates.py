@@ -21,6 +21,7 @@ Vector = NDArray[np.float64]
 _HYBRID, _GARCH = "holdout_qlike_hybrid", "holdout_qlike_garch"
 _DM, _DM_P = "holdout_dm_statistic", "holdout_dm_p_value"
 _BRIER, _BASE_BRIER = "holdout_brier", "holdout_brier_base_rate"
+_BRIER_DM, _BRIER_DM_P = "holdout_brier_dm_statistic", "holdout_brier_dm_p_value"
 _IN_SET = "holdout_mcs_p_hybrid"
 
 
@@ -102,7 +103,7 @@ def gates(candidate: Candidate, policy: Policy) -> tuple[Gate, ...]:
         _not_worse_than_garch(candidate, policy),
         _in_confidence_set(candidate, policy),
         _folds_scored(candidate, policy),
-        _reversion_calibrated(candidate),
+        _reversion_calibrated(candidate, policy),
         _pairs_kept(candidate),
         _span_newer(candidate),
     )
@@ -159,7 +160,7 @@ def _bars_enough(candidate: Candidate) -> Gate:
 
 def _metrics_finite(candidate: Candidate) -> Gate:
     metrics = candidate.bundle.metrics
-    missing = [name for name in (_HYBRID, _GARCH, _DM, _DM_P, _BRIER, _BASE_BRIER) if name not in metrics]
+    missing = [name for name in (_HYBRID, _GARCH, _DM, _DM_P, _BRIER, _BASE_BRIER, _BRIER_DM, _BRIER_DM_P) if name not in metrics]
     wrong = [f"{name} is {value}" for name, value in sorted(metrics.items()) if not math.isfinite(value)]
     faults = [*(f"{name} is missing" for name in missing), *wrong]
     return Gate(name="metrics_finite", passed=not faults, reason="; ".join(faults) or f"{len(metrics)} metrics")
@@ -192,12 +193,17 @@ def _folds_scored(candidate: Candidate, policy: Policy) -> Gate:
     return Gate(name="walk_forward_scored", passed=scored >= policy.folds_scored_min, reason=reason)
 
 
-def _reversion_calibrated(candidate: Candidate) -> Gate:
+def _reversion_calibrated(candidate: Candidate, policy: Policy) -> Gate:
     metrics = candidate.bundle.metrics
-    if _BRIER not in metrics or _BASE_BRIER not in metrics:
-        return Gate(name="reversion_calibrated", passed=False, reason="no Brier score in the metrics")
-    brier, base = metrics[_BRIER], metrics[_BASE_BRIER]
-    return Gate(name="reversion_calibrated", passed=brier <= base, reason=f"Brier {brier:.4f}, of the constant base rate {base:.4f}")
+    if not {_BRIER, _BASE_BRIER, _BRIER_DM, _BRIER_DM_P} <= set(metrics):
+        return Gate(name="reversion_calibrated", passed=False, reason="no Brier score and test in the metrics")
+    statistic, p_value = metrics[_BRIER_DM], metrics[_BRIER_DM_P]
+    worse = not (statistic <= 0 or p_value >= policy.level)
+    reason = (
+        f"Brier {metrics[_BRIER]:.4f}, of the constant base rate {metrics[_BASE_BRIER]:.4f}; Diebold-Mariano {statistic:.2f}, "
+        f"p = {p_value:.3f}; worse from p < {policy.level:g} above 0"
+    )
+    return Gate(name="reversion_calibrated", passed=not worse, reason=reason)
 
 
 def _pairs_kept(candidate: Candidate) -> Gate:

@@ -16,14 +16,14 @@ _BLOCK = 10  # bars; as the evaluation protocols have it
 _CONFIDENCE_REPS = 500  # a p-value to one or two digits, in a second
 
 
-def walk_forward_metrics(folds: Sequence[ScoredFold], *, trials: int) -> dict[str, float]:
-    """All scores by name. trials: configurations that were tried, for the deflated Sharpe ratio."""
+def walk_forward_metrics(folds: Sequence[ScoredFold], *, trials: int, horizon_bars: int) -> dict[str, float]:
+    """All scores by name. trials: configurations that were tried, for the deflated Sharpe ratio. horizon_bars: of the reversion label."""
     parts = [part.forecasts for part in folds if part.forecasts is not None]
     if not parts:
         return {}
     pooled = joined(parts)
     metrics = {"holdout_windows": float(len(pooled)), "holdout_folds": float(len(parts))}
-    metrics |= _variance_metrics(pooled) | _reversion_metrics(pooled) | _profit_metrics(pooled, trials)
+    metrics |= _variance_metrics(pooled) | _reversion_metrics(pooled, horizon_bars) | _profit_metrics(pooled, trials)
     for number, part in enumerate(folds, start=1):
         if part.forecasts is not None:
             metrics |= {f"fold_{number}_qlike_{model}": float(loss.mean()) for model, loss in qlike_losses(part.forecasts).items()}
@@ -55,7 +55,7 @@ def _variance_metrics(forecasts: Forecasts) -> dict[str, float]:
     return metrics | {f"holdout_mcs_p_{model}": p_value for model, p_value in found.items()}
 
 
-def _reversion_metrics(forecasts: Forecasts) -> dict[str, float]:
+def _reversion_metrics(forecasts: Forecasts, horizon_bars: int) -> dict[str, float]:
     label, base_rate = forecasts.reverted, forecasts.probabilities["base_rate"]
     always = np.ones(len(label), dtype=bool)
     metrics = {"holdout_reversion_rate": float(label.mean()), "holdout_f1_always_1": scores.f1(label, always)}
@@ -69,7 +69,20 @@ def _reversion_metrics(forecasts: Forecasts) -> dict[str, float]:
         metrics[f"holdout_f1_above_base_rate{suffix}"] = scores.f1(label, probability > base_rate)
         if 0 < label.sum() < len(label):
             metrics[f"holdout_auc{suffix}"] = scores.auc(label, probability)
-    return metrics
+    return metrics | _brier_test(forecasts, horizon_bars)
+
+
+def _brier_test(forecasts: Forecasts, horizon_bars: int) -> dict[str, float]:
+    """Diebold-Mariano of the squared errors against the base rate's. Left out where the bars are fewer than the labels overlap."""
+    errors = {
+        model: by_time(forecasts.close_ns, (forecasts.probabilities[model] - forecasts.reverted) ** 2) for model in ("hybrid", "base_rate")
+    }
+    count, steps = len(errors["hybrid"]), horizon_bars + 1  # a label looks at the next bar and at the horizon after it
+    lags = max(steps - 1, scores.newey_west_lags(count))
+    if lags + 1 > count:
+        return {}
+    test = scores.diebold_mariano(errors["hybrid"], errors["base_rate"], horizon=steps, lags=lags)
+    return {"holdout_brier_dm_statistic": test.statistic, "holdout_brier_dm_p_value": test.p_value}
 
 
 def _profit_metrics(forecasts: Forecasts, trials: int) -> dict[str, float]:

@@ -50,7 +50,7 @@ def train(task: SectorTask, panel: Panel, options: TrainingOptions, *, progress:
             folds.append(scored)
             said(len(folds), count)
         final = fit_span(task, panel, options)
-        metrics = walk_forward_metrics(folds, trials=task.trials)
+        metrics = walk_forward_metrics(folds, trials=task.trials, horizon_bars=options.horizon_bars(task.bar))
     said(count, count)
     histories = fold(panel, final.fits.pairs)
     bundle = _bundle(task, panel, options, final=final, histories=histories, folds=folds, metrics=metrics)

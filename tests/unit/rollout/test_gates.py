@@ -20,6 +20,8 @@ GOOD = {
     "holdout_dm_p_value": 0.3,
     "holdout_brier": 0.2,
     "holdout_brier_base_rate": 0.21,
+    "holdout_brier_dm_statistic": -1.0,
+    "holdout_brier_dm_p_value": 0.3,
     "holdout_mcs_p_hybrid": 1.0,
 }
 KO, HD = PairId("KO-PEP"), PairId("HD-WMT")
@@ -57,7 +59,7 @@ def test_a_good_candidate_passes_every_gate_and_each_says_why():
         (candidate({"holdout_auc": math.inf}), "metrics_finite", "holdout_auc is inf"),
         (candidate({"holdout_dm_statistic": 2.1, "holdout_dm_p_value": 0.04}), "variance_not_worse_than_garch", "p = 0.040"),
         (candidate({"holdout_mcs_p_hybrid": 0.05}), "variance_in_confidence_set", "p = 0.050"),
-        (candidate({"holdout_brier": 0.22}), "reversion_calibrated", "Brier 0.2200"),
+        (candidate({"holdout_brier_dm_statistic": 2.4, "holdout_brier_dm_p_value": 0.02}), "reversion_calibrated", "p = 0.020"),
         (candidate(folds=()), "walk_forward_scored", "0 of 0"),
         (candidate(folds=(replace(FOLD, skipped="no pair"),)), "walk_forward_scored", "skipped: no pair"),
         (candidate(trained_to_ns=0), "span_newer", "0.0 h"),
@@ -85,8 +87,9 @@ def test_not_worse_means_not_significantly_worse(metrics, passes):
     assert ("variance_not_worse_than_garch" not in failed(candidate(metrics))) == passes
 
 
-def test_a_probability_that_is_the_base_rate_is_not_worse_than_it():
-    assert failed(candidate({"holdout_brier": GOOD["holdout_brier_base_rate"]})) == {}
+def test_a_probability_that_may_be_as_good_as_the_base_rate_is_not_worse_than_it():
+    """Some tenths of a percent above it on a few hundred bars are chance."""
+    assert failed(candidate({"holdout_brier": 0.212, "holdout_brier_dm_statistic": 0.8, "holdout_brier_dm_p_value": 0.42})) == {}
 
 
 def test_too_few_bars_of_one_pair_are_too_few():

@@ -228,7 +228,7 @@ def test_a_fold_without_a_model_is_recorded_and_the_rest_goes_on() -> None:
     assert "too_few_bars" in alone[0].fold.skipped
     assert alone[0].forecasts is None
     assert [scored.fold.skipped for scored in alone[1:]] == ["", ""]
-    metrics = walk_forward_metrics(alone, trials=1)
+    metrics = walk_forward_metrics(alone, trials=1, horizon_bars=5)
     assert metrics["holdout_folds"] == 2.0
     assert "fold_1_qlike_hybrid" not in metrics
 
@@ -250,7 +250,7 @@ def test_scores_of_one_bar_count_once() -> None:
 
 def test_pooled_scores_are_over_all_folds() -> None:
     """And each baseline has its QLIKE, its MSE, its Diebold-Mariano and its place in the confidence set."""
-    metrics = walk_forward_metrics(folds(), trials=1)
+    metrics = walk_forward_metrics(folds(), trials=1, horizon_bars=5)
     pooled = joined([forecasts_of(scored) for scored in folds()])
     assert metrics["holdout_windows"] == len(pooled) == sum(scored.fold.windows for scored in folds())
     for model in pooled.variances:
@@ -264,6 +264,7 @@ def test_pooled_scores_are_over_all_folds() -> None:
         "holdout_dm_statistic_har",
         "holdout_dm_statistic_ewma",
         "holdout_auc_ar1",
+        "holdout_brier_dm_p_value",
     } <= set(metrics)
 
 
@@ -284,7 +285,7 @@ def test_losses_that_hang_together_are_no_independent_proof() -> None:
         reverted=times % 2 == 0,
         probabilities=dict.fromkeys(part.probabilities, 0.5 * flat),
     )
-    metrics = walk_forward_metrics([ScoredFold(fold=folds()[0].fold, forecasts=slow)], trials=1)
+    metrics = walk_forward_metrics([ScoredFold(fold=folds()[0].fold, forecasts=slow)], trials=1, horizon_bars=5)
     naive = scores.diebold_mariano(scores.qlike(realised, 1.6 * flat), scores.qlike(realised, flat), horizon=1, lags=0)
     assert abs(metrics["holdout_dm_statistic"]) < 0.7 * abs(naive.statistic)
 
