@@ -28,7 +28,7 @@ class Candidate:
     shocks: Shocks
     log_likelihood: float | None  # at unit scale
     bic: float | None  # lower is better
-    rejected: str | None  # reason code of quant/rejections.py; `not_stationary`: fitted, but with its persistence at the limit
+    rejected: str | None  # reason code of quant/rejections.py; `not_stationary`, `not_invertible`: fitted, but see `_fault`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,8 @@ class Selection:
 def select(series: Vector, *, kinds: Sequence[Kind] = ALL_KINDS, shocks: Sequence[Shocks] = ALL_SHOCKS) -> Selection:
     """The model of lowest BIC of a series (T,) with mean zero, any scale.
 
-    One with its persistence at the limit is taken only when no other converged. Raises the rejection of the series when none did.
+    One with its persistence at the limit, or an EGARCH that is not invertible, is taken only when no other converged. Raises the rejection
+    of the series when none did.
     """
     outcome = select_many([series], kinds=kinds, shocks=shocks)[0]
     if isinstance(outcome, FitRejected):
@@ -71,10 +72,23 @@ def _chosen(series: Vector, models: Sequence[tuple[Kind, Shocks]], outcomes: Seq
             continue
         value = garch.log_likelihood(np.asarray(series) / outcome.scale, outcome)
         bic = (_PARAMETERS[kind] + _PARAMETERS[shocks]) * math.log(len(series)) - 2 * value
-        limit = garch.at_limit(outcome)
-        table.append(Candidate(kind=kind, shocks=shocks, log_likelihood=value, bic=bic, rejected="not_stationary" if limit else None))
-        fitted.append((limit, bic, len(fitted), outcome))
+        fault = _fault(outcome)
+        table.append(Candidate(kind=kind, shocks=shocks, log_likelihood=value, bic=bic, rejected=fault))
+        fitted.append((fault is not None, bic, len(fitted), outcome))
     if not fitted:
         return next(outcome for outcome in outcomes if isinstance(outcome, FitRejected))
     _, bic, _, best = min(fitted, key=lambda one: one[:3])
     return Selection(volatility=best, bic=bic, table=tuple(table))
+
+
+def _fault(volatility: Volatility) -> str | None:
+    """Why a fitted model must not run on past its data: no level to return to, or, of EGARCH, a filter that feeds on itself.
+
+    With |gamma| above alpha shocks of one sign lower the variance, which enlarges the next standardised shock, which lowers it further: on
+    another path than the fitted one it falls to nothing. Wintenberger (2013) needs alpha >= |gamma| for the filter to forget its start.
+    """
+    if garch.at_limit(volatility):
+        return "not_stationary"
+    if volatility.kind is Kind.EGARCH and abs(volatility.gamma) > volatility.alpha:
+        return "not_invertible"
+    return None
