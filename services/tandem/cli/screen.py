@@ -2,19 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 import typer
 
 from tandem import settings as settings_module
 from tandem.adapters.config_files import load_sectors
+from tandem.adapters.new_york import midnight_ns
 from tandem.cli.output import print_facts, print_json, print_table, remark
 from tandem.domain.errors import BadSetting
 from tandem.domain.ids import SectorId, sector_id
-from tandem.domain.units import ns_of
 from tandem.quant.composite import SeedRule
 from tandem.research.screen import ScreenRules, screened, write
 from tandem.research.screen_policies import POLICIES, FdrRule
@@ -22,7 +20,6 @@ from tandem.research.screen_statistics import Progress
 from tandem.research.screen_universe import ScreenRequest
 from tandem.trainer.options import load_options
 
-_NEW_YORK = ZoneInfo("America/New_York")
 BARS_MIN = 250  # a year of days
 
 
@@ -54,8 +51,8 @@ def screen(
         sector=name,
         sector_symbols=() if name is None else load_sectors(config_dir).sectors.get(name, ()),
         bar=bar,
-        from_ns=_midnight_ns(screen_from),
-        to_ns=_midnight_ns(screen_to),
+        from_ns=midnight_ns(screen_from) if screen_from else None,
+        to_ns=midnight_ns(screen_to) if screen_to else None,
         persist_bars=persist_bars,
         bars_min=bars_min,
     )
@@ -161,12 +158,3 @@ def _sector(text: str) -> SectorId | None:
         return sector_id("-".join(text.lower().split()))
     except ValueError as error:
         raise BadSetting(f"--sector: {error}") from error
-
-
-def _midnight_ns(day: str) -> int | None:
-    if not day:
-        return None
-    try:
-        return ns_of(datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=_NEW_YORK))
-    except ValueError as error:
-        raise BadSetting(f"day {day!r}: expected YYYY-MM-DD") from error

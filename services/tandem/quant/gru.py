@@ -27,6 +27,7 @@ from tandem.quant.gru_adam import Adam
 from tandem.quant.gru_ensemble import Layout, of_weights, outputs, to_weights, untrained
 from tandem.quant.gru_weights import CORRECTION_MAX, Weights
 from tandem.quant.network import Outputs, Windows
+from tandem.quant.torch_threads import one_thread
 
 __all__ = ["CORRECTION_MAX", "Cell", "Loss", "Member", "NetworkConfig", "Samples", "Trained", "Weights", "predict", "start", "train"]
 
@@ -286,14 +287,13 @@ def _tail(ratio: NDArray[np.float64]) -> float:
 @contextmanager
 def _deterministic(device: torch.device) -> Iterator[None]:
     """torch's global switches for reproducible training, put back afterwards. On a GPU its libraries decide."""
-    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    strict = torch.are_deterministic_algorithms_enabled()
     filled = torch.utils.deterministic.fill_uninitialized_memory
-    torch.set_num_threads(1)
     torch.use_deterministic_algorithms(device.type == "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # all that is allocated here is written before it is read
     try:
-        yield
+        with one_thread():
+            yield
     finally:
         torch.use_deterministic_algorithms(strict)
         torch.utils.deterministic.fill_uninitialized_memory = filled
-        torch.set_num_threads(threads)

@@ -7,8 +7,7 @@ full correction; the forecast takes TRUST of it. Training goes on from the last 
 that a correction grows only as far as several refits agree on it. torch is used here and nowhere else on this path; research/spx*.py calls.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +20,7 @@ from tandem.quant.gru_adam import Adam
 from tandem.quant.gru_ensemble import Layout
 from tandem.quant.realised_path import day_weights
 from tandem.quant.realised_reading import Inputs, Reading
+from tandem.quant.torch_threads import one_thread
 
 Vector = NDArray[np.float64]
 
@@ -64,7 +64,7 @@ def untrained(features: int, seeds: Sequence[int], rule: Rule) -> Networks:
 def train(networks: Networks, reading: Reading, *, epochs: int) -> Networks:
     """Go on training on the days of a reading, the day after its window left out. Full batches, no draws: same inputs, same numbers."""
     rule = networks.rule
-    with _one_thread():
+    with one_thread():
         return Networks(rule=rule, layout=networks.layout, stack=_trained(networks, reading, epochs))
 
 
@@ -73,7 +73,7 @@ def next_logs(networks: Networks, reading: Reading) -> Vector:
 
     The bound is the insanity filter of Clements and Preve (2021), widened by two: a forecast outside what was ever seen is an error.
     """
-    with torch.no_grad(), _one_thread():
+    with torch.no_grad(), one_thread():
         windows = _windows(reading.inputs[-networks.rule.sequence :], networks.rule.sequence)
         correction = _corrections(networks.layout, networks.stack, windows)[:, 0].double().numpy()
     return clip_logs(reading.next_log + networks.rule.trust * correction, reading)
@@ -81,7 +81,7 @@ def next_logs(networks: Networks, reading: Reading) -> Vector:
 
 def training_logs(networks: Networks, reading: Reading) -> Vector:
     """Log forecasts (M, days) of the reading's last days but those that the first window of inputs needs; not of the day after it."""
-    with torch.no_grad(), _one_thread():
+    with torch.no_grad(), one_thread():
         correction = _corrections(networks.layout, networks.stack, _windows(reading.inputs[:-1], networks.rule.sequence))
     return clip_logs(reading.logs[networks.rule.sequence - 1 : -1] + networks.rule.trust * correction.double().numpy(), reading)
 
@@ -120,14 +120,3 @@ def _trained(networks: Networks, reading: Reading, epochs: int) -> Tensor:
         stack.grad /= stack.grad.norm(dim=1, keepdim=True).clamp(min=_GRADIENT_NORM_MAX)
         optimiser.step()
     return stack.detach()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """So small sums are no faster on more threads, and their order, hence the last bit, would depend on the count."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -12,6 +12,9 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+RISK_METRICS_DECAY = 0.94
+_HAIR = 1e-9  # RiskMetrics has persistence 1 and no level; this close to it the difference is below any printed digit
+
 
 class Kind(StrEnum):
     """The recursion of the conditional variance."""
@@ -66,3 +69,18 @@ class Volatility:
         if self.kind is Kind.EGARCH:
             return self.beta
         return self.alpha + self.gamma / 2 + self.beta
+
+
+def risk_metrics(scale: float) -> Volatility:
+    """The exponentially weighted mean of squares (RiskMetrics 1996, daily decay .94) as a GARCH model, at this scale."""
+    return Volatility(
+        kind=Kind.GARCH,
+        shocks=Shocks.NORMAL,
+        omega=_HAIR,
+        alpha=1 - RISK_METRICS_DECAY,
+        gamma=0.0,
+        beta=RISK_METRICS_DECAY - _HAIR,
+        nu=None,
+        skew=None,
+        scale=scale,
+    )

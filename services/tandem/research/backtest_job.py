@@ -6,11 +6,9 @@ Called by the command and by tests.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import orjson
 
@@ -19,9 +17,9 @@ from tandem.adapters.config_files import load_pairs, load_sectors
 from tandem.adapters.fees_file import FEES_FILE, load_fees
 from tandem.adapters.market_file import MarketData, load_market_data
 from tandem.adapters.market_sectors import file_sectors
+from tandem.adapters.new_york import midnight_ns
 from tandem.domain.errors import BadSetting
 from tandem.domain.ids import SectorId, sector_id, short_hash
-from tandem.domain.units import ns_of
 from tandem.flow.exchange_records import Rules
 from tandem.portfolio.risk import load_risk
 from tandem.quant.distance import DistanceRule, FormationUnusable, study
@@ -38,7 +36,6 @@ from tandem.research.policy_distance import DistancePolicy
 from tandem.trainer.data import training_panel
 from tandem.trainer.options import load_options
 
-_NEW_YORK = ZoneInfo("America/New_York")
 POLICIES = ("declared", "fdr", "seed", "distance")
 ALL = "all"
 _STUDY = ((0, 0.0), (1, 0.0), (1, 5.0), (1, 10.0))  # delay and cost of the rows that the reference has
@@ -127,8 +124,8 @@ def _task(request: Request, config_dir: Path) -> BacktestTask:
         bar=request.bar,
         train_bars=request.train_bars or (paper.formation_bars if is_distance else options.train_bars),
         trade_bars=request.trade_bars or (paper.trading_bars if is_distance else options.trade_bars),
-        from_ns=_midnight_ns(request.from_day),
-        to_ns=_midnight_ns(request.to_day),
+        from_ns=midnight_ns(request.from_day) if request.from_day else None,
+        to_ns=midnight_ns(request.to_day) if request.to_day else None,
         capital_usd=request.capital_usd or options.capital_usd,
         rules=rules,
         risk=load_risk(config_dir),
@@ -231,12 +228,3 @@ def _sector(text: str) -> SectorId:
         return sector_id("-".join(text.lower().split()))
     except ValueError as error:
         raise BadSetting(f"--sector: {error}") from error
-
-
-def _midnight_ns(day: str) -> int | None:
-    if not day:
-        return None
-    try:
-        return ns_of(datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=_NEW_YORK))
-    except ValueError as error:
-        raise BadSetting(f"day {day!r}: expected YYYY-MM-DD") from error

@@ -7,25 +7,22 @@ takes seconds, and `--help` needs none of it.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import typer
 
 from tandem import settings as settings_module
 from tandem.adapters.config_files import load_sectors
+from tandem.adapters.new_york import midnight_ns
 from tandem.domain.errors import BadSetting
 from tandem.domain.ids import sector_id
-from tandem.domain.units import ns_of
 from tandem.research.daily_table import parse_day
 from tandem.research.records import ProtocolResult
 from tandem.trainer.options import load_options
 
-_NEW_YORK = ZoneInfo("America/New_York")
 _QUICK_SEEDS, _QUICK_PAIRS = 3, 5
 Progress = Callable[[str, int, int], None]  # what runs, steps done, steps in all
 
@@ -158,8 +155,8 @@ def _spread(request: _Request, progress: Progress) -> ProtocolResult:
         SpreadRequest(
             data=data,
             bar=request.bar,
-            test_from_ns=_midnight_ns(test_from),
-            test_to_ns=_midnight_ns(test_to + np.timedelta64(1, "D")),
+            test_from_ns=midnight_ns(str(test_from)),
+            test_to_ns=midnight_ns(str(test_to + np.timedelta64(1, "D"))),
             sectors=load_sectors(config_dir).sectors,
             sector=sector_id(request.sector) if request.sector else None,
             pairs_max=min(request.pairs_max, _QUICK_PAIRS) if request.quick else request.pairs_max,
@@ -171,12 +168,6 @@ def _spread(request: _Request, progress: Progress) -> ProtocolResult:
         options=options.model_copy(update={"network": network}),
         on_refit=lambda done, total: progress("refits", done, total),
     )
-
-
-def _midnight_ns(day: np.datetime64) -> int:
-    """Midnight in New York."""
-    plain = datetime.fromisoformat(str(day)).replace(tzinfo=UTC)
-    return ns_of(plain.replace(tzinfo=_NEW_YORK))
 
 
 @contextmanager

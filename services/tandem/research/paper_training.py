@@ -5,8 +5,7 @@ scaling, not for choosing. Same series, network, seeds and settings: same foreca
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tandem.quant.gru_adam import Adam
+from tandem.quant.torch_threads import one_thread
 from tandem.research.paper_baselines import FilteredVariance
 from tandem.research.paper_cells import Inputs, Network, Shapes, Weights, project
 from tandem.research.paper_data import LAST_MAX, WINDOW, PaperSeries, Target
@@ -121,17 +121,6 @@ def train(
     """Best weights (R, P) by validation loss and the epoch (R,) that gave them; 0: the start. on_epoch hears how many still train."""
     with one_thread():
         return _train(network, data, flat, seeds=seeds, config=config, on_epoch=on_epoch)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """torch on one thread: on products this small more are slower, by fifty times where other processes want the cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _train(

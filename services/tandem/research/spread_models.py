@@ -20,13 +20,11 @@ from tandem.quant.garch_selection import select_many
 from tandem.quant.history import PairHistory, fold
 from tandem.quant.panel import Panel
 from tandem.quant.rejections import FitRejected
-from tandem.quant.volatility import Kind, Shocks, Volatility
+from tandem.quant.volatility import Kind, Shocks, risk_metrics
 
 Vector = NDArray[np.float64]
 Variances = dict[str, list[Vector]]  # model -> one (n,) per pair: forecast of the next bar, along the rows of its history; NaN: none
 
-EWMA_DECAY = 0.94  # RiskMetrics (1996), daily
-_HAIR = 1e-9  # RiskMetrics has persistence 1 and no level; this close to it the difference is below any printed digit
 HAR_BARS = (1, 5, 22)  # Corsi (2009)
 _HAR_FLOOR = 0.05  # of the training variance: the logarithm of one squared return has no lower end
 _HAR_RIDGE = 1e-4
@@ -48,7 +46,7 @@ def classical(panel: Panel, histories: Sequence[PairHistory], *, trained: int) -
     pairs = [history.pair for history in histories]
     series = [_innovations(panel.before(trained), pair) for pair in pairs]
     fits: dict[str, Callable[[], list[PairModel]]] = {
-        "ewma": lambda: [_ewma(pair) for pair in pairs],
+        "ewma": lambda: [replace(pair, volatility=risk_metrics(pair.volatility.scale)) for pair in pairs],
         **{kind.value: partial(_recursion, pairs, series, kind) for kind in Kind},
         "bic": lambda: _selected(pairs, series),
     }
@@ -145,18 +143,3 @@ def _selected(pairs: Sequence[PairModel], series: Sequence[Vector]) -> list[Pair
     return [
         pair if isinstance(one, FitRejected) else replace(pair, volatility=one.volatility) for pair, one in zip(pairs, found, strict=True)
     ]
-
-
-def _ewma(pair: PairModel) -> PairModel:
-    smooth = Volatility(
-        kind=Kind.GARCH,
-        shocks=Shocks.NORMAL,
-        omega=_HAIR,
-        alpha=1 - EWMA_DECAY,
-        gamma=0.0,
-        beta=EWMA_DECAY - _HAIR,
-        nu=None,
-        skew=None,
-        scale=pair.volatility.scale,
-    )
-    return replace(pair, volatility=smooth)

@@ -16,12 +16,10 @@ from tandem.quant.features import FEATURES
 from tandem.quant.history import PairHistory, fold
 from tandem.quant.panel import Panel
 from tandem.quant.rejections import FitRejected
-from tandem.quant.volatility import Kind, Shocks, Volatility
+from tandem.quant.volatility import Kind, Shocks, Volatility, risk_metrics
 
 Vector = NDArray[np.float64]
 
-_EWMA_DECAY = 0.94  # RiskMetrics (1996), daily
-_HAIR = 1e-9  # RiskMetrics has persistence 1 and no level; this close to it the difference is below any printed digit
 _HAR_BARS = (1, 5, 22)  # day, week and month of Corsi (2009); on intraday bars as many bars
 _HAR_FLOOR = 0.05  # of the training variance: a linear forecast may fall below 0, and QLIKE has no mercy
 _PATHS, _GRID, _Z_MAX = 2_000, 33, 5.0  # of the AR(1)'s simulation; its error of 1 % is far below what is compared
@@ -31,7 +29,10 @@ _PATH_SEED = 1927  # Yule's year; any would do
 def baseline_variances(panel: Panel, histories: Sequence[PairHistory], *, trained_to_ns: int) -> dict[str, Vector]:
     """Forecasts of the next bar's variance by model, (R,) along the rows of all histories in turn. Fitted up to trained_to_ns only."""
     variances = {}
-    for model, volatilities in (("gjr", _gjr(histories, trained_to_ns)), ("ewma", [_ewma(history.pair) for history in histories])):
+    for model, volatilities in (
+        ("gjr", _gjr(histories, trained_to_ns)),
+        ("ewma", [risk_metrics(h.pair.volatility.scale) for h in histories]),
+    ):
         pairs = [replace(history.pair, volatility=own) for history, own in zip(histories, volatilities, strict=True)]
         variances[model] = np.concatenate([history.garch_variance for history in fold(panel, pairs)])
     return variances | {
@@ -83,20 +84,6 @@ def _gjr(histories: Sequence[PairHistory], trained_to_ns: int) -> list[Volatilit
 def _count_to(history: PairHistory, trained_to_ns: int) -> int:
     """Bars up to trained_to_ns."""
     return int(np.searchsorted(history.close_ns, trained_to_ns, side="right"))
-
-
-def _ewma(pair: PairModel) -> Volatility:
-    return Volatility(
-        kind=Kind.GARCH,
-        shocks=Shocks.NORMAL,
-        omega=_HAIR,
-        alpha=1 - _EWMA_DECAY,
-        gamma=0.0,
-        beta=_EWMA_DECAY - _HAIR,
-        nu=None,
-        skew=None,
-        scale=pair.volatility.scale,
-    )
 
 
 def _har(history: PairHistory, trained_to_ns: int) -> Vector:

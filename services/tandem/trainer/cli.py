@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from zoneinfo import ZoneInfo
 
 import orjson
 import typer
@@ -14,10 +12,11 @@ import typer
 from tandem import settings as settings_module
 from tandem.adapters.config_files import load_pairs, load_sectors
 from tandem.adapters.market_file import MarketData, load_market_data
+from tandem.adapters.new_york import midnight_ns
 from tandem.domain.errors import BadSetting
 from tandem.domain.ids import PairId, SectorId, Symbol, pair_id, pair_legs, sector_id
 from tandem.domain.market import Source
-from tandem.domain.units import NS_PER_MS, ns_of
+from tandem.domain.units import NS_PER_MS
 from tandem.settings import Settings
 from tandem.trainer.options import TrainingOptions, load_options
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from tandem.trainer.main import Progress
     from tandem.trainer.sectors import SectorTraining
 
-_NEW_YORK = ZoneInfo("America/New_York")
 _POSTGRES = "postgres"
 _FOREVER_NS = 2**62  # year 2116: every bar that is stored
 
@@ -80,8 +78,8 @@ def train(
         symbols=tuple(load_sectors(settings.config_dir).preset_symbols(name)),
         declared=_declared(settings.config_dir, name, pair),
         bar=bar,
-        from_ns=_midnight_ns(train_from) if train_from else 0,
-        to_ns=_midnight_ns(train_to) if train_to else _FOREVER_NS,
+        from_ns=midnight_ns(train_from) if train_from else 0,
+        to_ns=midnight_ns(train_to) if train_to else _FOREVER_NS,
         options=_options(settings.config_dir, params, seed),
         trial=trial,
         trials=trials,
@@ -225,10 +223,3 @@ def _declared(config_dir: Path, sector: SectorId, named: list[str] | None) -> tu
         return tuple(pair_id(*pair_legs(text.upper())) for text in named)
     except ValueError as error:
         raise BadSetting(f"--pair: {error}") from error
-
-
-def _midnight_ns(day: str) -> int:
-    try:
-        return ns_of(datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=_NEW_YORK))
-    except ValueError as error:
-        raise BadSetting(f"day {day!r}: expected YYYY-MM-DD") from error

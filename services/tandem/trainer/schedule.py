@@ -5,14 +5,13 @@ Reads no clock: the caller says what time it is.
 
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from tandem.adapters.calendar import session_grid
+from tandem.adapters.new_york import NEW_YORK
 from tandem.domain.units import NS_PER_S, ns_of, utc
 
-_NEW_YORK = ZoneInfo("America/New_York")
 _RUN_AT = time(6)
 _DAY_NS = 86_400 * NS_PER_S
 _FULL_SESSION_NS = 23_400 * NS_PER_S  # 09:30 to 16:00
@@ -39,12 +38,12 @@ class Occasion:
 
 def day_of(now_ns: int) -> date:
     """The date in New York."""
-    return utc(now_ns).astimezone(_NEW_YORK).date()
+    return utc(now_ns).astimezone(NEW_YORK).date()
 
 
 def run_ns(day: date) -> int:
     """06:00 of a day in New York: 10:00 UTC in summer, 11:00 UTC in winter."""
-    return ns_of(datetime.combine(day, _RUN_AT, _NEW_YORK))
+    return ns_of(datetime.combine(day, _RUN_AT, NEW_YORK))
 
 
 def next_run_ns(after_ns: int) -> int:

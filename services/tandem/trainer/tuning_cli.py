@@ -2,19 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from zoneinfo import ZoneInfo
 
 import typer
 
 from tandem import settings as settings_module
 from tandem.adapters.config_files import load_pairs, load_sectors
 from tandem.adapters.market_file import load_market_data
+from tandem.adapters.new_york import midnight_ns
 from tandem.domain.errors import BadSetting
 from tandem.domain.ids import SectorId, pair_legs, sector_id
-from tandem.domain.units import ns_of
 from tandem.trainer.options import TrainingOptions, load_options
 
 if TYPE_CHECKING:
@@ -83,17 +81,10 @@ def _sector_data(
     market = load_market_data(path, drop_bad=True)
     event_ns = market.ticks["event_ns"]
     names = sorted({*load_sectors(config_dir).preset_symbols(sector), *(leg for pair in declared for leg in pair_legs(pair))})
-    to_ns = _midnight_ns(tune_to) if tune_to else int(event_ns[-1]) + 1
+    to_ns = midnight_ns(tune_to) if tune_to else int(event_ns[-1]) + 1
     panel, slots = training_panel(market, sector, names, bar=bar, from_ns=int(event_ns[0]), to_ns=to_ns)
     panel, _ = sound_panel(panel, bar=bar, options=options)
     return SectorTask(sector=sector, bar=bar, slots=slots, declared=declared, data_digest=market.digest), panel
-
-
-def _midnight_ns(day: str) -> int:
-    try:
-        return ns_of(datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=ZoneInfo("America/New_York")))
-    except ValueError as error:
-        raise BadSetting(f"--to {day!r}: expected YYYY-MM-DD") from error
 
 
 @contextmanager
