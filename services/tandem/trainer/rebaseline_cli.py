@@ -158,7 +158,7 @@ def _market(postgres_url: str, data: str, bar: str, source: str, replay_id: str)
             postgres_url, symbols, bar, from_ns, to_ns, source=source, replay_id=replay_id
         )
     # All symbols of the file: which of them a sector uses is decided where the panel is made.
-    return lambda _symbols, from_ns, to_ns: load_market_data(Path(data), from_ns=from_ns, to_ns=to_ns)
+    return lambda _symbols, from_ns, to_ns: load_market_data(Path(data), from_ns=from_ns, to_ns=to_ns, drop_bad=True)
 
 
 def _sectors(setup: "Setup", named: list[str] | None) -> tuple[SectorId, ...]:
