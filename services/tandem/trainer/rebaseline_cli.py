@@ -34,7 +34,7 @@ def rebaseline(
     data: Annotated[str, typer.Option(help="A Parquet file, or `postgres` for the recorded bars.")] = _POSTGRES,
     bar: Annotated[str, typer.Option(help="1min, 5min or 1d.")] = "1d",
     sessions: Annotated[
-        int | None, typer.Option(min=1, help="Train on the last so many [default: 1260 of 1d, 250 of 5min, 60 of 1min].")
+        int | None, typer.Option(min=1, help="Train on the last so many; default: 1260 of 1d, 250 of 5min, 60 of 1min.")
     ] = None,
     source: Annotated[str, typer.Option(help="Label of the recorded bars and forecasts; default: TANDEM_SOURCE.")] = "",
     replay_id: Annotated[str, typer.Option(help="Of recycled bars and forecasts.")] = "",
