@@ -12,7 +12,7 @@ from tandem.local.records import Record, read_records
 from tandem.local.status import state, supervisor_pid
 from tandem.settings import Settings, load
 
-Home = Annotated[Path | None, typer.Option("--home", help="Folder of the platform, as given to `tandem up` [default: TANDEM_HOME].")]
+Home = Annotated[Path | None, typer.Option("--home", help="Folder of the platform, as given to `tandem up`; default: TANDEM_HOME.")]
 _CONNECT_S = 5.0
 _START = "start it with `tandem up`"
 
