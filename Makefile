@@ -46,6 +46,7 @@ bench: setup-dev  ## measure against the peers, ratios in one run
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/forecast_step.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/garch_fits.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/screening.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/network_training.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/training.py
 
 lint: setup-dev  ## format check, lint, types, layers
