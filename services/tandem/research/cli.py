@@ -84,7 +84,7 @@ def volatility(
     test_from: Annotated[str, typer.Option(help="First test day, YYYY-MM-DD; paper by default: 252 labels before the last.")] = "",
     test_to: Annotated[str, typer.Option(help="Last test day, INCLUDED; what is later is not read. paper: default the data's last.")] = "",
     seeds: Annotated[
-        int | None, typer.Option(min=1, help="Networks of different seeds; default: paper 20, spx 10, spread as config/training.yaml.")
+        int | None, typer.Option(min=1, help="Networks of different seeds; default: paper 20, spx 10, spread as config/spread.yaml.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The first of them; default: paper 1, spx 0, spread as the file.")] = None,
     quick: Annotated[bool, typer.Option(help="Few seeds and short training, to see that it runs: not for results.")] = False,
