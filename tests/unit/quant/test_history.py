@@ -9,6 +9,7 @@ from model_cases import SEQUENCE, market, pair_model, tiny_options, with_gaps
 from tandem.domain.errors import Permanent
 from tandem.quant import garch
 from tandem.quant.features import FEATURES
+from tandem.quant.garch_forecast import next_variance
 from tandem.quant.history import fold, reverted, samples_of
 from tandem.quant.panel import Panel
 from tandem.trainer.pair_fits import fit_pair
@@ -96,7 +97,8 @@ def test_the_filter_goes_on_between_fits() -> None:
     unit = (spread[1:] - pair.intercept - pair.phi * spread[:-1]) / pair.volatility.scale
     last = int(np.searchsorted(history.close_ns, panel.close_ns[300]))
     assert len(np.unique(history.variance[last:])) == len(history.variance[last:])
-    expected = pair.volatility.omega + pair.volatility.alpha * unit[1:] ** 2 + pair.volatility.beta * history.variance[:-1]
+    steps = zip(unit[1:].tolist(), history.variance[:-1].tolist(), strict=True)
+    expected = [next_variance(pair.volatility, x, variance) for x, variance in steps]
     np.testing.assert_allclose(history.variance[1:], expected, rtol=1e-12)
     batch = garch.variance_path(unit, pair.volatility)  # another start, forgotten after hundreds of bars
     np.testing.assert_allclose(history.variance[last:-1], batch[last + 1 :], rtol=1e-4)
