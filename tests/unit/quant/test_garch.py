@@ -81,7 +81,7 @@ def test_every_fit_is_stationary_and_in_bounds(kind: Kind, seed: int) -> None:
     if seed > 5:
         series[200:] *= 10
     fitted = garch.fit(series, kind, Shocks.SKEWED_T)
-    assert fitted.persistence <= garch.PERSISTENCE_MAX
+    assert fitted.persistence <= garch.PERSISTENCE_MAX + 1e-12  # the sum rounds
     assert fitted.nu >= 2.05
     assert garch.at_limit(fitted) == (fitted.persistence > garch.PERSISTENCE_MAX - 1e-9)
 
