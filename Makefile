@@ -29,8 +29,13 @@ $(VENV)/.dev: requirements/dev.lock $(VENV)/.run
 	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --require-hashes -r requirements/dev.lock
 	@touch $@
 
-setup: $(VENV)/.run  ## install what running needs into .venv
-setup-dev: $(VENV)/.dev  ## install what developing needs too
+# Compiled kernels hold copies of what they call from other files, and their cache looks at their own file only: a change of one drops all.
+$(VENV)/.kernels: $(wildcard services/tandem/quant/*.py) $(VENV)/.run
+	find services -name "*.nbi" -delete -o -name "*.nbc" -delete
+	@touch $@
+
+setup: $(VENV)/.run $(VENV)/.kernels  ## install what running needs into .venv
+setup-dev: $(VENV)/.dev $(VENV)/.kernels  ## install what developing needs too
 
 demo: setup  ## run the whole platform over real data on this machine (DEMO_ARGS="...")
 	$(BIN)/tandem demo $(DEMO_ARGS)

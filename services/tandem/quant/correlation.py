@@ -9,8 +9,6 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from tandem.quant.dickey_fuller import FAST
-
 Vector = NDArray[np.float64]
 
 
@@ -33,7 +31,7 @@ def return_correlations(log_close: Vector, pairs: NDArray[np.int64]) -> Vector:
     return _correlations(np.ascontiguousarray(np.asarray(log_close, np.float64).T), np.ascontiguousarray(pairs, np.int64))
 
 
-@numba.njit(cache=True, fastmath=FAST, nogil=True)
+@numba.njit(cache=True, nogil=True)
 def _correlations(columns: Vector, pairs: NDArray[np.int64]) -> Vector:
     found = np.full(len(pairs), np.nan)
     legs = np.empty((2, columns.shape[1]))

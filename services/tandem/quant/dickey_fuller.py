@@ -18,8 +18,6 @@ from statsmodels.tsa.stattools import adfuller
 Vector = NDArray[np.float64]
 Gram = tuple[Vector, Vector, Vector]  # products (m + 2, m + 2), sums (m + 2,), room to factor (m + 2, m + 2)
 
-# Sums may be taken in any order, so that they run in vector registers; NaN keep their meaning.
-FAST = {"reassoc", "contract", "nsz"}
 UNSTABLE = -2  # instead of a lag: differences so collinear that the Gram matrix has lost its digits; regression by singular values decides
 _SINGULAR = 1e-9  # of a Cholesky pivot relative to its diagonal: half of the digits are gone
 
@@ -74,7 +72,7 @@ def empty_gram(lags: int) -> Gram:
     return np.empty((size, size)), np.empty(size), np.empty((size, size))
 
 
-@numba.njit(cache=True, fastmath=FAST)
+@numba.njit(cache=True)
 def dot(x: Vector, y: Vector) -> float:
     """Sum of products of x (n,) and y (n,)."""
     total = 0.0
@@ -83,7 +81,7 @@ def dot(x: Vector, y: Vector) -> float:
     return total
 
 
-@numba.njit(cache=True, fastmath=FAST)
+@numba.njit(cache=True)
 def _gram(e: Vector, d: Vector, gram: Gram, lags: int) -> None:
     """Products over rows t = lags..N-1 of the columns: 0 level e[t], j = 1..lags difference d[t-j], lags + 1 the explained d[t]."""
     G, sums, _ = gram

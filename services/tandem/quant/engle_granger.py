@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from statsmodels.tsa.stattools import adfuller, coint
 
 from tandem.quant.correlation import common_bars
-from tandem.quant.dickey_fuller import FAST, UNSTABLE, dickey_fuller, dot, empty_gram, lags_of, mackinnon_p, schwert_lags
+from tandem.quant.dickey_fuller import UNSTABLE, dickey_fuller, dot, empty_gram, lags_of, mackinnon_p, schwert_lags
 
 Vector = NDArray[np.float64]
 
@@ -101,7 +101,7 @@ def _slowly(a: Vector, b: Vector, lags_max: int, *, autolag: str | None) -> tupl
     return (float(statistic), float(constant[0])), (int(plain[2]), int(constant[2]))
 
 
-@numba.njit(cache=True, fastmath=FAST)
+@numba.njit(cache=True)
 def _ar1(e: Vector) -> float:
     """Slope of e[t] on e[t-1] with a constant."""
     before, after = e[:-1], e[1:]

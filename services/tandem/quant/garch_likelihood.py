@@ -45,14 +45,14 @@ def vector_of(volatility: Volatility) -> Vector:
     return np.array([v.omega, v.alpha, v.gamma, v.beta, v.nu or 0.0, v.skew or 0.0])
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"}, nogil=True)
+@numba.njit(cache=True, error_model="numpy", nogil=True)
 def linear_step(theta: Vector, value: float, variance: float) -> float:
     """Next variance of garch and gjr."""
     reaction = theta[ALPHA] + theta[GAMMA] if value < 0 else theta[ALPHA]
     return theta[OMEGA] + reaction * (value * value) + theta[BETA] * variance
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"}, nogil=True)
+@numba.njit(cache=True, error_model="numpy", nogil=True)
 def linear_path(theta: Vector, series: Vector, first: float, variance: Vector) -> None:
     """Fill `variance` (T,) from its first value on."""
     variance[0] = first
@@ -61,7 +61,7 @@ def linear_path(theta: Vector, series: Vector, first: float, variance: Vector) -
         variance[t] = first
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"contract"}, nogil=True)
+@numba.njit(cache=True, error_model="numpy", nogil=True)
 def exponential_path(theta: Vector, series: Vector, first_log: float, variance: Vector, logs: Vector) -> bool:
     """Fill `variance` and its logarithm (T,) from the first logarithm on; False if the limit was touched."""
     level = min(max(first_log, -LOG_VARIANCE_MAX), LOG_VARIANCE_MAX)
@@ -103,7 +103,7 @@ def path_from(kind: int, theta: Vector, series: Vector, first: float) -> Vector:
     return variance
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"}, nogil=True)
+@numba.njit(cache=True, error_model="numpy", nogil=True)
 def _linear_gradient(problem: Problem, theta: Vector, gradient: Vector) -> None:
     series, start, beta = problem.series, problem.start, theta[BETA]
     variance, score = problem.work[_VARIANCE], problem.work[_SCORE]
@@ -123,7 +123,7 @@ def _linear_gradient(problem: Problem, theta: Vector, gradient: Vector) -> None:
     gradient[BETA] = by_beta + pull * start
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"}, nogil=True)
+@numba.njit(cache=True, error_model="numpy", nogil=True)
 def _exponential_gradient(problem: Problem, theta: Vector, gradient: Vector) -> None:
     series, alpha, gamma, beta = problem.series, theta[ALPHA], theta[GAMMA], theta[BETA]
     variance, logs, score = problem.work[_VARIANCE], problem.work[_LOGS], problem.work[_SCORE]

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
 
-# Sums may be reordered (vector units); NaN and infinity keep their meaning, so a bad point is seen and refused.
-_FAST = {"reassoc", "contract", "nsz"}
 _DIGAMMA_SERIES_FROM = 8.0  # from here the series below is exact to 1e-14
 
 
@@ -43,7 +41,7 @@ def log_norm_by_nu(nu: float) -> float:
     return 0.5 * (digamma(0.5 * (nu + 1)) - digamma(0.5 * nu) - 1 / (nu - 2))
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath=_FAST)
+@numba.njit(cache=True, error_model="numpy")
 def sum_of_logs(values: Vector) -> float:
     """Sum of the logarithms of values (T,) above 0: one logarithm for eight, as theirs is the largest cost of a likelihood."""
     total, count = 0.0, len(values)
@@ -57,7 +55,7 @@ def sum_of_logs(values: Vector) -> float:
     return total
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath=_FAST)
+@numba.njit(cache=True, error_model="numpy")
 def normal(series: Vector, variance: Vector, score: Vector) -> float:
     """Log likelihood of standard normal shocks."""
     total = 0.0
@@ -68,7 +66,7 @@ def normal(series: Vector, variance: Vector, score: Vector) -> float:
     return -0.5 * (len(series) * math.log(2 * math.pi) + sum_of_logs(variance) + total)
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath=_FAST)
+@numba.njit(cache=True, error_model="numpy")
 def student(series: Vector, variance: Vector, nu: float, score: Vector, scratch: Vector) -> tuple[float, float]:
     """Log likelihood of unit-variance Student-t shocks, and its derivative by nu."""
     count = len(series)
@@ -92,7 +90,7 @@ def skewed_constants(nu: float, skew: float) -> tuple[float, float]:
     return a, math.sqrt(1 + 3 * skew * skew - a * a)
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath=_FAST)
+@numba.njit(cache=True, error_model="numpy")
 def skewed(series: Vector, variance: Vector, shape: tuple[float, float], score: Vector, scratch: Vector) -> tuple[float, float, float]:
     """Log likelihood of Hansen's skewed t of shape (nu, skew), and its derivatives by both."""
     count, (nu, skew) = len(series), shape

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tandem.quant.correlation import common_bars
-from tandem.quant.dickey_fuller import FAST, dot
+from tandem.quant.dickey_fuller import dot
 from tandem.quant.rejections import ConstantSeries, TooFewBars
 
 Vector = NDArray[np.float64]
@@ -178,7 +178,7 @@ def _path(a: Vector, b: Vector, q_alpha: float, q_beta: float) -> Vector:
     return found
 
 
-@numba.njit(cache=True, fastmath=FAST, nogil=True)
+@numba.njit(cache=True, nogil=True)
 def _moments(columns: Vector, pairs: NDArray[np.int64]) -> Vector:
     """(P, 3) variances of both legs and their covariance, times the number of bars."""
     found = np.full((len(pairs), 3), np.nan)

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tandem.quant.correlation import common_bars
-from tandem.quant.dickey_fuller import FAST
 
 Vector = NDArray[np.float64]
 
@@ -32,7 +31,7 @@ def hurst_of_spreads(log_close: Vector, pairs: NDArray[np.int64], beta: Vector) 
     return _of_spreads(columns, np.ascontiguousarray(pairs, np.int64), np.ascontiguousarray(beta, np.float64))
 
 
-@numba.njit(cache=True, fastmath=FAST)
+@numba.njit(cache=True)
 def _hurst(x: Vector) -> float:
     if len(x) < _BARS_MIN:
         return math.nan

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from statsmodels.tsa.coint_tables import c_sjt
 
 from tandem.quant.correlation import common_bars
-from tandem.quant.dickey_fuller import FAST, dot
+from tandem.quant.dickey_fuller import dot
 
 Vector = NDArray[np.float64]
 
@@ -37,7 +37,7 @@ def johansen_many(log_close: Vector, pairs: NDArray[np.int64]) -> JohansenTests:
     return JohansenTests(trace_none=found[:, 0], trace_one=found[:, 1], beta=found[:, 2])
 
 
-@numba.njit(cache=True, fastmath=FAST)
+@numba.njit(cache=True)
 def _moments(legs: Vector, n: int, columns: Vector, products: Vector) -> None:
     """products (6, 6) of centred difference, lagged difference and level of both legs, over the n - 2 rows that have all."""
     rows = n - 2
