@@ -108,15 +108,17 @@ def _linear_gradient(problem: Problem, theta: Vector, gradient: Vector) -> None:
     series, start, beta = problem.series, problem.start, theta[BETA]
     variance, score = problem.work[_VARIANCE], problem.work[_SCORE]
     pull, by_omega, by_alpha, by_gamma, by_beta = 0.0, 0.0, 0.0, 0.0, 0.0
+    for t in range(len(series)):  # divisions by themselves: in vector registers, and not within the chain below
+        score[t] /= variance[t]
     for t in range(len(series) - 1, 0, -1):
-        pull = score[t] / variance[t] + beta * pull  # derivative of all log densities from t on by variance[t]
+        pull = score[t] + beta * pull  # derivative of all log densities from t on by variance[t]
         last = series[t - 1]
         news = pull * (last * last)
         by_omega += pull
         by_alpha += news
         by_gamma += news if last < 0 else 0.0
         by_beta += pull * variance[t - 1]
-    pull = score[0] / variance[0] + beta * pull
+    pull = score[0] + beta * pull
     gradient[OMEGA] = by_omega + pull
     gradient[ALPHA] = by_alpha + pull * start
     gradient[GAMMA] = by_gamma + 0.5 * pull * start

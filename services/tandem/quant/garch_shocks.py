@@ -56,6 +56,21 @@ def sum_of_logs(values: Vector) -> float:
 
 
 @numba.njit(cache=True, error_model="numpy")
+def ordered_sum(values: Vector, count: int) -> float:
+    """Sum of the first `count` values in four interleaved parts: fast, and the same in every copy that a compiler makes of it."""
+    a, b, c, d = 0.0, 0.0, 0.0, 0.0
+    whole = count - count % 4
+    for t in range(0, whole, 4):
+        a += values[t]
+        b += values[t + 1]
+        c += values[t + 2]
+        d += values[t + 3]
+    for t in range(whole, count):
+        a += values[t]
+    return (a + b) + (c + d)
+
+
+@numba.njit(cache=True, error_model="numpy")
 def normal(series: Vector, variance: Vector, score: Vector) -> float:
     """Log likelihood of standard normal shocks."""
     total = 0.0
@@ -71,13 +86,13 @@ def student(series: Vector, variance: Vector, nu: float, score: Vector, scratch:
     """Log likelihood of unit-variance Student-t shocks, and its derivative by nu."""
     count = len(series)
     per_square, half = 1.0 / (nu - 2), 0.5 * (nu + 1)
-    shares = 0.0
-    for t in range(count):
+    for t in range(count):  # no sum inside: each value by itself, so that the loop runs in vector registers
         ratio = series[t] * series[t] * per_square / variance[t]
-        share = ratio / (1.0 + ratio)
         scratch[t] = 1.0 + ratio
-        score[t] = half * share - 0.5
-        shares += share
+        score[t] = ratio / scratch[t]
+    shares = ordered_sum(score, count)
+    for t in range(count):
+        score[t] = half * score[t] - 0.5
     logs = sum_of_logs(scratch)
     value = count * log_norm(nu) - 0.5 * sum_of_logs(variance) - half * logs
     return value, count * log_norm_by_nu(nu) - 0.5 * logs + half * per_square * shares
