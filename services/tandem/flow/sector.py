@@ -61,9 +61,9 @@ def step(model: SectorModel, state: SectorState, event: TickFrame | Heartbeat) -
     batches: list[ForecastBatch] = []
     for bar_set in closed:
         state, forecasts = _advance(model, state, bar_set)
-        batches.append(_batch(model, event, bar_set.close_ns, forecasts))
+        batches.append(batch_of(model.ref, event, bar_set.close_ns, forecasts))
     if isinstance(event, Heartbeat) and (event.end_of_stream or not closed or closed[-1].close_ns < event.watermark_ns):
-        batches.append(_batch(model, event, event.watermark_ns, (), end=event.end_of_stream))
+        batches.append(batch_of(model.ref, event, event.watermark_ns, (), end=event.end_of_stream))
     return state, tuple(batches)
 
 
@@ -79,12 +79,13 @@ def _advance(model: SectorModel, state: SectorState, bar_set: BarSet) -> tuple[S
     return replace(state, forecasts=after, latest=latest), forecasts
 
 
-def _batch(
-    model: SectorModel, event: TickFrame | Heartbeat, bar_close_ns: int, forecasts: tuple[Forecast, ...], *, end: bool = False
+def batch_of(
+    ref: ModelRef, event: TickFrame | Heartbeat, bar_close_ns: int, forecasts: tuple[Forecast, ...], *, end: bool = False
 ) -> ForecastBatch:
+    """The forecasts of a bar as they are published when this record closes it. end: nothing comes after."""
     return ForecastBatch(
         sector=event.sector,
-        model=model.ref,
+        model=ref,
         source=event.source,
         replay_id=event.replay_id,
         bar_close_ns=bar_close_ns,

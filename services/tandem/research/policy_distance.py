@@ -13,6 +13,7 @@ from tandem.domain.forecasts import Forecast, ForecastBatch, ModelRef
 from tandem.domain.ids import PairId, SectorId, Symbol, pair_id, short_hash
 from tandem.domain.market import BarSet, Heartbeat, SessionGrid, TickFrame
 from tandem.flow import bars as bar_flow
+from tandem.flow.sector import batch_of
 from tandem.quant.distance import DistanceRule, FormationUnusable, closest_pairs
 from tandem.quant.panel import Panel
 from tandem.research.policies import Prepared, Terms, WindowData, idle
@@ -44,9 +45,9 @@ class DistanceForecaster:
     def step(self, event: TickFrame | Heartbeat) -> tuple[ForecastBatch, ...]:
         """A batch for each bar that closes, and an empty one for a heartbeat that closes none."""
         self._bars, closed = bar_flow.step(self._bars, event)
-        batches = [self._batch(event, bar_set.close_ns, self._forecasts(bar_set)) for bar_set in closed]
+        batches = [batch_of(self._ref, event, bar_set.close_ns, self._forecasts(bar_set)) for bar_set in closed]
         if isinstance(event, Heartbeat) and (event.end_of_stream or not closed or closed[-1].close_ns < event.watermark_ns):
-            batches.append(self._batch(event, event.watermark_ns, (), end=event.end_of_stream))
+            batches.append(batch_of(self._ref, event, event.watermark_ns, (), end=event.end_of_stream))
         return tuple(batches)
 
     def _forecasts(self, bar_set: BarSet) -> tuple[Forecast, ...]:
@@ -77,20 +78,6 @@ class DistanceForecaster:
             reversion_probability=1.0,  # the method does not doubt
             half_life_bars=1.0,
             bar_index=self._number,
-        )
-
-    def _batch(
-        self, event: TickFrame | Heartbeat, bar_close_ns: int, forecasts: tuple[Forecast, ...], *, end: bool = False
-    ) -> ForecastBatch:
-        return ForecastBatch(
-            sector=event.sector,
-            model=self._ref,
-            source=event.source,
-            replay_id=event.replay_id,
-            bar_close_ns=bar_close_ns,
-            lockstep=isinstance(event, Heartbeat) and event.lockstep,
-            end_of_stream=end,
-            forecasts=forecasts,
         )
 
 
