@@ -12,7 +12,18 @@ from typing import Any
 import numpy as np
 import orjson
 
-from tandem.domain.control import ControlRecord, PairSpec, RoutingPointer, TradingState, control_key
+from tandem.domain.control import (
+    Canary,
+    ControlRecord,
+    Handover,
+    PairSpec,
+    PinnedVersion,
+    RolloutRecord,
+    RolloutRequest,
+    RoutingPointer,
+    TradingState,
+    control_key,
+)
 from tandem.domain.errors import BadRecord
 from tandem.domain.forecasts import Forecast, ForecastBatch, ModelRef
 from tandem.domain.ids import PairId, SectorId, Symbol
@@ -27,6 +38,7 @@ _HEAD = struct.Struct("<4sBBHI")
 FRAME_TICKS_MAX = 16_384  # 512 KiB: half of Kafka's default record limit
 FORECAST_SCHEMA = 1
 CONTROL_SCHEMA = 1
+_CONTROL_KINDS = ("PairSpec", "RoutingPointer", "TradingState", "RolloutRecord", "RolloutRequest")
 
 
 def encode_frame(frame: TickFrame) -> bytes:
@@ -131,9 +143,24 @@ def decode_control(data: bytes) -> ControlRecord:
             doc["notional_usd"] = Decimal(doc["notional_usd"])
             return PairSpec(**doc | {"pair": PairId(doc["pair"])})
         if kind == "RoutingPointer":
-            return RoutingPointer(**doc)
+            return _pointer(doc)
         if kind == "TradingState":
             return TradingState(**doc | {"mode": TradingMode(doc["mode"])})
+        if kind == "RolloutRecord":
+            return RolloutRecord(**doc)
+        if kind == "RolloutRequest":
+            return RolloutRequest(**doc)
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise BadRecord("control_malformed", str(error)) from error
-    raise BadRecord("control_kind", f"kind {kind!r}, allowed are PairSpec, RoutingPointer, TradingState")
+    raise BadRecord("control_kind", f"kind {kind!r}, allowed are {', '.join(_CONTROL_KINDS)}")
+
+
+def _pointer(doc: dict[str, Any]) -> RoutingPointer:
+    """Fields that an older writer did not know have their defaults."""
+    canary, previous = doc.get("canary"), doc.get("previous")
+    if canary is not None:
+        pairs, cap = tuple(map(PairId, canary["pairs"])), Decimal(canary["notional_usd_max"])
+        doc["canary"] = Canary(**canary | {"pairs": pairs, "notional_usd_max": cap})
+    if previous is not None:
+        doc["previous"] = PinnedVersion(**previous)
+    return RoutingPointer(**doc | {"handover": Handover(doc.get("handover", Handover.HAND_OVER))})

@@ -69,11 +69,12 @@ class Action(StrEnum):
 
 
 class TradingMode(StrEnum):
-    """The kill switch. REDUCING and HALTED stop new opens; HALTED also stops closing on signals."""
+    """The kill switch, from the mildest to the strictest. All but ACTIVE stop new opens; see flow/signals.py."""
 
     ACTIVE = "active"
-    REDUCING = "reducing"
-    HALTED = "halted"
+    REDUCING = "reducing"  # what is open closes on its signals
+    FLATTENING = "flattening"  # what is open closes at the next bar
+    HALTED = "halted"  # nothing closes on a signal either
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem.adapters import codec
-from tandem.domain.control import ControlRecord, PairSpec, RoutingPointer, TradingState
+from tandem.domain.control import (
+    Canary,
+    ControlRecord,
+    Handover,
+    PairSpec,
+    PinnedVersion,
+    RolloutRecord,
+    RolloutRequest,
+    RoutingPointer,
+    TradingState,
+)
 from tandem.domain.errors import BadRecord
 from tandem.domain.forecasts import Forecast, ForecastBatch, ModelRef
 from tandem.domain.ids import PairId, SectorId, Symbol
@@ -141,6 +151,18 @@ def test_a_forecast_with_nan_cannot_be_decoded() -> None:
     [
         PairSpec(pair=PairId("KO-PEP"), sector=SectorId("c"), leg_a=Symbol("KO"), leg_b=Symbol("PEP"), notional_usd=Decimal("12.50")),
         RoutingPointer(sector=SectorId("c"), version="4", digest="d", epoch=9),
+        RoutingPointer(
+            sector=SectorId("c"),
+            version="4",
+            digest="d",
+            epoch=10,
+            canary=Canary(version="5", digest="e", pairs=(PairId("KO-PEP"),), notional_usd_max=Decimal("5000.50")),
+            previous=PinnedVersion(version="3", digest="f"),
+            handover=Handover.HOLD,
+            reason="canary 1 of 2",
+        ),
+        RolloutRecord(sector=SectorId("c"), document={"step": "Shadow", "gates": [], "candidate": {"version": "5"}}),
+        RolloutRequest(sector=SectorId("c"), request_id="r1", action="start", version="5"),
         TradingState(scope="global", mode=TradingMode.HALTED, reason="drill"),
     ],
     ids=lambda record: type(record).__name__,
@@ -149,3 +171,9 @@ def test_control_records_survive_the_round_trip(record: ControlRecord) -> None:
     """Money stays Decimal."""
     _, value = codec.encode_control(record)
     assert codec.decode_control(value) == record
+
+
+def test_a_pointer_of_an_older_writer_is_still_read() -> None:
+    """Without the fields that came later it has their defaults."""
+    old = b'{"schema":1,"kind":"RoutingPointer","sector":"c","version":"4","digest":"d","epoch":3}'
+    assert codec.decode_control(old) == RoutingPointer(sector=SectorId("c"), version="4", digest="d", epoch=3)
