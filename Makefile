@@ -74,8 +74,8 @@ generate: setup-dev  ## write the reference pages from the code
 	$(BIN)/python -m tandem.cli.generate
 
 lock: | $(UV)  ## resolve the dependencies again
-	$(UV) pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 pyproject.toml requirements/build.in --extra train --extra local -o requirements/run.lock
-	$(UV) pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 pyproject.toml requirements/build.in --extra train --extra local --extra dev -c requirements/run.lock -o requirements/dev.lock
+	$(UV) pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 pyproject.toml requirements/build.in --extra train --extra local --extra operator -o requirements/run.lock
+	$(UV) pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 pyproject.toml requirements/build.in --extra train --extra local --extra operator --extra dev -c requirements/run.lock -o requirements/dev.lock
 
 clean:  ## remove the environment and all local state
 	rm -rf $(VENV) var build .pytest_cache .mypy_cache .ruff_cache .hypothesis

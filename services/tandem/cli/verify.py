@@ -25,7 +25,7 @@ _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", re.MULTILINE)
 # What would tie a lock to one index, or publish the address of a private one.
 _HOST = re.compile(r"https?://|git\+|--(?:extra-)?index|--find-links|--trusted-host| @ ")
 _NO_INDEX = ("Failed to fetch", "network was disabled", "error sending request")
-_LOCKS = {"run.lock": ("train", "local"), "dev.lock": ("train", "local", "dev")}
+_LOCKS = {"run.lock": ("train", "local", "operator"), "dev.lock": ("train", "local", "operator", "dev")}
 _COMPILE_S_MAX = 300.0
 
 
