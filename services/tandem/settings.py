@@ -51,6 +51,9 @@ class Settings(BaseSettings):
 
     sector: str = Field(default="", description="Forecaster: its sector.")
     model_version: str = Field(default="", description="Forecaster: its pinned registry version.")
+    account: str = Field(
+        default="paper", pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", description="Portfolio: the name of its TradingAccount."
+    )
     capital_usd: str = Field(default="1000000", description="Portfolio: equity that the book opens with, must equal the broker's.")
 
 

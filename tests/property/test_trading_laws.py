@@ -296,7 +296,7 @@ def test_bars_are_decided_once_and_in_order_however_sectors_and_broker_interleav
         first = at % len(events)
         events.insert(random.randint(first + 1, len(events)), events[first])
 
-    state, _ = barrier_step(Barrier(replay_id="r1"), PointersMoved(versions=dict.fromkeys(SECTORS, "1")))
+    state, _ = barrier_step(Barrier(replay_id="r1"), PointersMoved(versions=dict.fromkeys(SECTORS, ("1",))))
     decided: list[Decidable] = []
     for event in events:
         state, more = barrier_step(state, event)

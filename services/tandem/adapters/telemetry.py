@@ -69,6 +69,15 @@ METRICS: Mapping[str, Metric] = {
     ),
     # portfolio
     "portfolio_signals_total": Metric(kind="counter", help="Signals that asked for an action, by outcome.", labels=("outcome",)),
+    "portfolio_forecasts_acted_total": Metric(
+        kind="counter", help="Forecasts that a pair's decision was made of, by the version that made them.", labels=("sector", "version")
+    ),
+    "portfolio_forecasts_repeated_total": Metric(
+        kind="counter", help="Forecasts of a bar that another version had decided already; left out.", labels=("sector",)
+    ),
+    "portfolio_routing_epoch": Metric(
+        kind="gauge", help="Epoch of the routing pointer under which a forecast was acted on last.", labels=("sector",)
+    ),
     "portfolio_orders_total": Metric(kind="counter", help="Orders by final status.", labels=("status",)),
     "portfolio_fills_total": Metric(kind="counter", help="Executions booked."),
     "portfolio_open_pairs": Metric(kind="gauge", help="Pairs that are not flat."),

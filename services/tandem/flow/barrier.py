@@ -1,8 +1,9 @@
 """Which bars may be decided now: the barrier between forecasts, the broker's stream and the clock of a replay.
 
-In lockstep a bar is decided when every sector with a routing pointer has published up to it under the pointer's version and the broker's
-stream has reached it, so that every execution before it is booked; bars come out in order of time. Without lockstep (live) each batch of
-a pointer's version is decided as it comes. Batches of other versions wait beside it, in case the pointer moves, until their bar is past.
+In lockstep a bar is decided when every sector with a routing pointer has published up to it under each version that the pointer acts on
+and the broker's stream has reached it, so that every execution before it is booked; bars come out in order of time. Without lockstep
+(live) each batch of such a version is decided as it comes. Batches of other versions wait beside it, in case the pointer moves: until
+their bar is past in lockstep, the newest one of each version without. Which version decides which pair is routing.py.
 Does not decide anything about pairs; who has acknowledged a watermark to the recycler is lockstep.py. Called by the portfolio.
 """
 
@@ -35,9 +36,9 @@ class BrokerReached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointersMoved:
-    """The version to act on, by sector."""
+    """The versions to act on, by sector."""
 
-    versions: Mapping[SectorId, str]
+    versions: Mapping[SectorId, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ class Decidable:
     bar_close_ns: int
     lockstep: bool
     end_of_stream: bool
-    batches: tuple[ForecastBatch, ...]  # in order of sector; only those of the pointers' versions
+    batches: tuple[ForecastBatch, ...]  # in order of sector; only those of the versions to act on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +57,11 @@ class Barrier:
     """The state within one replay; replay_id is "" on live feeds. Times are ns UTC. Another replay needs a new barrier."""
 
     replay_id: str = ""
-    versions: Mapping[SectorId, str] = field(default_factory=lambda: MappingProxyType({}))
+    versions: Mapping[SectorId, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     reached_ns: Mapping[_Key, int] = field(default_factory=lambda: MappingProxyType({}))
     ended: frozenset[_Key] = frozenset()
     waiting: tuple[Arrived, ...] = ()  # in order of arrival
+    aside: Mapping[_Key, ForecastBatch] = field(default_factory=lambda: MappingProxyType({}))  # live: newest of versions not acted on
     broker_ns: int = _EVER
     decided_ns: int = _EVER  # in lockstep: every bar that closes up to here is decided
     end_decided: bool = False
@@ -71,8 +73,13 @@ class Barrier:
     @property
     def lagging(self) -> tuple[SectorId, ...]:
         """Sectors that have not forecast up to where the broker's stream is: what a replay in lockstep is waiting for."""
-        behind = (key for key in self.versions.items() if key not in self.ended and self.reached_ns.get(key, _EVER) < self.broker_ns)
-        return tuple(sector for sector, _ in behind)
+        behind = (key for key in self.keys if key not in self.ended and self.reached_ns.get(key, _EVER) < self.broker_ns)
+        return tuple(dict.fromkeys(sector for sector, _ in behind))
+
+    @property
+    def keys(self) -> tuple[_Key, ...]:
+        """Every sector with every version to act on."""
+        return tuple((sector, version) for sector, versions in self.versions.items() for version in versions)
 
 
 def step(state: Barrier, event: Arrived | BrokerReached | PointersMoved) -> tuple[Barrier, tuple[Decidable, ...]]:
@@ -83,8 +90,20 @@ def step(state: Barrier, event: Arrived | BrokerReached | PointersMoved) -> tupl
         case BrokerReached(replay_id=replay_id, watermark_ns=watermark_ns) if replay_id == state.replay_id:
             return _drain(replace(state, broker_ns=max(state.broker_ns, watermark_ns)))
         case PointersMoved(versions=versions):
-            return _drain(replace(state, versions=MappingProxyType(dict(sorted(versions.items())))))
+            return _move(state, versions)
     return state, ()
+
+
+def _move(state: Barrier, versions: Mapping[SectorId, tuple[str, ...]]) -> tuple[Barrier, tuple[Decidable, ...]]:
+    """What waited for a version that is acted on from now on may be decided; live, its newest batch: older bars were others' to decide."""
+    state = replace(state, versions=MappingProxyType(dict(sorted(versions.items()))))
+    freed = [state.aside[key] for key in state.keys if key in state.aside]
+    state = replace(state, aside=MappingProxyType({key: batch for key, batch in state.aside.items() if key not in state.keys}))
+    state, bars = _drain(state)
+    for batch in sorted(freed, key=lambda batch: batch.bar_close_ns):
+        state, more = _release(state, batch)
+        bars += more
+    return state, bars
 
 
 def _wait(state: Barrier, arrived: Arrived) -> Barrier:
@@ -99,11 +118,19 @@ def _wait(state: Barrier, arrived: Arrived) -> Barrier:
 
 def _at_once(state: Barrier, batch: ForecastBatch) -> tuple[Barrier, tuple[Decidable, ...]]:
     key = (batch.sector, batch.model.version)
-    repeated = batch.bar_close_ns <= state.reached_ns.get(key, _EVER) and not batch.end_of_stream
-    if repeated or state.versions.get(batch.sector) != batch.model.version:
-        return state, ()
-    ended = state.ended | {key} if batch.end_of_stream else state.ended
-    state = replace(state, reached_ns=MappingProxyType({**state.reached_ns, key: batch.bar_close_ns}), ended=ended)
+    if batch.bar_close_ns <= state.reached_ns.get(key, _EVER) and not batch.end_of_stream:
+        return state, ()  # delivered again
+    reached_ns = max(batch.bar_close_ns, state.reached_ns.get(key, _EVER))
+    state = replace(state, reached_ns=MappingProxyType({**state.reached_ns, key: reached_ns}))
+    if key not in state.keys:
+        return replace(state, aside=MappingProxyType({**state.aside, key: batch})), ()
+    return _release(state, batch)
+
+
+def _release(state: Barrier, batch: ForecastBatch) -> tuple[Barrier, tuple[Decidable, ...]]:
+    """Decide a batch without lockstep."""
+    ended = state.ended | {(batch.sector, batch.model.version)} if batch.end_of_stream else state.ended
+    state = replace(state, ended=ended)
     end = _all_ended(state)
     bar = Decidable(
         replay_id=state.replay_id,
@@ -117,7 +144,7 @@ def _at_once(state: Barrier, batch: ForecastBatch) -> tuple[Barrier, tuple[Decid
 
 def _drain(state: Barrier) -> tuple[Barrier, tuple[Decidable, ...]]:
     """Take out every bar that all sectors and the broker have reached."""
-    keys = tuple(state.versions.items())
+    keys = state.keys
     if not keys:
         return state, ()
     safe_ns = min([state.broker_ns, *(state.reached_ns.get(key, _EVER) for key in keys if key not in state.ended)])
@@ -141,4 +168,4 @@ def _bar(state: Barrier, keys: tuple[_Key, ...], close_ns: int, *, end: bool) ->
 
 
 def _all_ended(state: Barrier) -> bool:
-    return bool(state.versions) and all(key in state.ended for key in state.versions.items())
+    return bool(state.keys) and all(key in state.ended for key in state.keys)

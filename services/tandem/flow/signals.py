@@ -20,6 +20,9 @@ class Reason(StrEnum):
     SUSPENDED = "suspended"
     MODE_REDUCING = "mode_reducing"
     MODE_HALTED = "mode_halted"
+    MODE_FLATTENING = "mode_flattening"
+    FROZEN = "frozen"  # by declaration: no order in either direction
+    MODEL_CHANGED = "model_changed"  # another version opened it, and the pointer says that it is not to outlive it
     BEYOND_STOP = "beyond_stop"
     INSIDE_BAND = "inside_band"
     PROBABILITY_LOW = "probability_low"
@@ -69,6 +72,7 @@ class Case:
     held: Held | None
     mode: TradingMode
     fresh: bool
+    model_changed: bool = False
 
     @property
     def distance(self) -> float:
@@ -99,8 +103,10 @@ class Rule:
 
 FLAT_RULES: tuple[Rule, ...] = (
     Rule(reason=Reason.LEGS_DIFFER, holds=lambda c: (c.forecast.leg_a, c.forecast.leg_b) != (c.spec.leg_a, c.spec.leg_b)),
+    Rule(reason=Reason.FROZEN, holds=lambda c: c.spec.frozen),
     Rule(reason=Reason.SUSPENDED, holds=lambda c: c.spec.suspended),
     Rule(reason=Reason.MODE_HALTED, holds=lambda c: c.mode is TradingMode.HALTED),
+    Rule(reason=Reason.MODE_FLATTENING, holds=lambda c: c.mode is TradingMode.FLATTENING),
     Rule(reason=Reason.MODE_REDUCING, holds=lambda c: c.mode is TradingMode.REDUCING),
     Rule(reason=Reason.STALE, holds=lambda c: not c.fresh),
     Rule(reason=Reason.BEYOND_STOP, holds=lambda c: c.distance >= c.spec.stop_z),
@@ -113,7 +119,10 @@ FLAT_RULES: tuple[Rule, ...] = (
 
 HELD_RULES: tuple[Rule, ...] = (
     Rule(reason=Reason.MODE_HALTED, holds=lambda c: c.mode is TradingMode.HALTED),
+    Rule(reason=Reason.FROZEN, holds=lambda c: c.spec.frozen),
+    Rule(reason=Reason.MODE_FLATTENING, holds=lambda c: c.mode is TradingMode.FLATTENING, action=Action.CLOSE),
     Rule(reason=Reason.SUSPENDED, holds=lambda c: c.spec.suspended, action=Action.CLOSE),
+    Rule(reason=Reason.MODEL_CHANGED, holds=lambda c: c.model_changed, action=Action.CLOSE),
     Rule(reason=Reason.STOP_Z, holds=lambda c: c.distance >= c.spec.stop_z, action=Action.CLOSE),
     Rule(reason=Reason.EXIT_Z, holds=lambda c: c.distance <= c.spec.exit_z, action=Action.CLOSE),
     Rule(reason=Reason.CROSSED_MEAN, holds=lambda c: c.z_held >= 0, action=Action.CLOSE),
@@ -139,11 +148,11 @@ def held_under(held: Held, last: Forecast, new: Forecast, digest: str) -> Held:
     return Held(direction=held.direction, opened_bar_index=new.bar_index - bars_held, half_life_bars=held.half_life_bars, digest=digest)
 
 
-_STRICTNESS = {TradingMode.ACTIVE: 0, TradingMode.REDUCING: 1, TradingMode.HALTED: 2}
+_STRICTNESS = {mode: rank for rank, mode in enumerate(TradingMode)}  # they stand in this order
 
 
-def effective_mode(states: Mapping[str, TradingState], sector: SectorId, pair: PairId) -> TradingMode:
-    """The strictest mode of "global", the sector and the pair; ACTIVE where nothing is said."""
-    scopes = ("global", f"sector/{sector}", f"pair/{pair}")
+def effective_mode(states: Mapping[str, TradingState], account: str, sector: SectorId, pair: PairId) -> TradingMode:
+    """The strictest mode of "global", the account, the sector and the pair; ACTIVE where nothing is said."""
+    scopes = ("global", f"account/{account}", f"sector/{sector}", f"pair/{pair}")
     modes = [states[scope].mode for scope in scopes if scope in states]
     return max(modes, key=_STRICTNESS.__getitem__, default=TradingMode.ACTIVE)

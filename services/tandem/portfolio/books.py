@@ -133,6 +133,11 @@ class Books:
         """Pairs that are not flat."""
         return [pair for pair, e in self.executions.items() if e.state is not PairState.FLAT]
 
+    @property
+    def opened_by(self) -> dict[PairId, str]:
+        """The model version that opened each pair that is not flat."""
+        return {pair: self.trades[pair].model.version for pair in self.open_pairs() if pair in self.trades}
+
     def moving(self) -> list[PairId]:
         """Pairs that wait for an order, in order of id."""
         return sorted(pair for pair, e in self.executions.items() if e.state in _MOVING)

@@ -6,18 +6,21 @@ the first of them leaves, and every answer is booked before the bar counts as do
 
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import structlog
 
 from tandem.adapters import telemetry
-from tandem.domain.control import PairSpec
+from tandem.domain.control import PairSpec, RoutingPointer
 from tandem.domain.errors import Transient
-from tandem.domain.ids import PairId
+from tandem.domain.forecasts import ForecastBatch, ModelRef
+from tandem.domain.ids import PairId, SectorId
 from tandem.domain.trading import Action, OrderStatus, PairState
 from tandem.domain.units import NS_PER_S
 from tandem.flow.barrier import Decidable
 from tandem.flow.execution import CancelWanted, Closing, Flattening, FlattenWanted, Opened, Output, Review, flat
 from tandem.flow.journal import SignalRecord, Trade
+from tandem.flow.routing import capped, matches, routed
 from tandem.flow.signals import Held
 from tandem.flow.sizing import Refused, size
 from tandem.portfolio import tickets
@@ -25,22 +28,27 @@ from tandem.portfolio.books import Books
 from tandem.portfolio.risk import Risk
 from tandem.portfolio.sender import Sender, denied
 from tandem.portfolio.tickets import Outgoing, Ticket
-from tandem.portfolio.wishes import Wish, wishes_of
+from tandem.portfolio.wishes import Declared, Wish, wishes_of
 
 log = structlog.get_logger()
 _OPPOSED = "opposes_live_order"  # a live order of another pair is on the other side of the symbol; tried again at the next bar
+_NEVER = -(2**63)
 _ROUNDS_MAX = 4  # cancel, its answer, unwind, its answer: whatever is left waits for the next bar
 
 
 class Desk:
     """Trades the declared pairs."""
 
-    def __init__(self, books: Books, sender: Sender, risk: Risk, *, bars_per_day: float, live_run: str) -> None:
-        """live_run: what stands for the replay id in ids when there is no replay: the account."""
+    def __init__(self, books: Books, sender: Sender, risk: Risk, *, bars_per_day: float, live_run: str, account: str = "") -> None:
+        """live_run: what stands for the replay id in ids when there is no replay: the broker's account. account: our name of it."""
         self.specs: Mapping[PairId, PairSpec] = {}
+        self.pointers: Mapping[SectorId, RoutingPointer] = {}  # of a sector without one, every batch is acted on as it is
+        self.account = account
         self.reasons: dict[PairId, str] = {}  # why each pair does what it does, for people
         self._books, self._sender, self._risk = books, sender, risk
         self._bars_per_day, self._live_run = bars_per_day, live_run
+        self._acted_ns: dict[tuple[str, PairId], int] = {}  # newest bar of each replay and pair
+        self._mismatches: set[ModelRef] = set()
         self._refused: dict[PairId, tuple[Action, str]] = {}  # the last refusal, to note a row of equal ones once
 
     def run(self, replay_id: str) -> str:
@@ -50,11 +58,13 @@ class Desk:
     def trade(self, bar: Decidable, published_ns: int) -> None:
         """Everything that the bar asks for. published_ns: when its last forecast was published, wall time; 0 if unknown."""
         at_ns, run, books = bar.bar_close_ns, self.run(bar.replay_id), self._books
+        bar = replace(bar, batches=self._acted(bar))
         books.take_forecasts(bar.batches)
         outgoing = Outgoing()
         for pair in books.moving():
             self._carry_out(books.tell(pair, Review(at_ns=at_ns, bar_closed=True), at_ns), pair, run, at_ns, outgoing)
-        wishes = wishes_of(bar, books, self.specs, self.reasons, fresh=self._is_fresh(bar))
+        declared = Declared(specs=self.specs, pointers=self.pointers, account=self.account)
+        wishes = wishes_of(bar, books, declared, self.reasons, fresh=self._is_fresh(bar))
         for pair in wishes.quiet:
             self._refused.pop(pair, None)
         for wish in wishes.closes:
@@ -80,6 +90,32 @@ class Desk:
             if found is not None:
                 self._books.tell(state.order.pair, found, at_ns)
 
+    def _acted(self, bar: Decidable) -> tuple[ForecastBatch, ...]:
+        """The bar's batches with the forecasts that are acted on: those of the routed versions, each pair once a bar whatever moves."""
+        opened_by, found = self._books.opened_by, []
+        for batch in bar.batches:
+            pointer = self.pointers.get(batch.sector)
+            if pointer is not None and not matches(batch.model, pointer):
+                self._mismatch(batch)
+            mine = batch if pointer is None else routed(batch, pointer, opened_by)
+            new = tuple(f for f in mine.forecasts if self._acted_ns.get((bar.replay_id, f.pair), _NEVER) < bar.bar_close_ns)
+            self._acted_ns |= {(bar.replay_id, f.pair): bar.bar_close_ns for f in new}
+            if repeated := len(mine.forecasts) - len(new):
+                telemetry.counter("portfolio_forecasts_repeated_total").labels(sector=batch.sector).inc(repeated)
+            if new:
+                telemetry.counter("portfolio_forecasts_acted_total").labels(sector=batch.sector, version=batch.model.version).inc(len(new))
+                if pointer is not None:
+                    telemetry.gauge("portfolio_routing_epoch").labels(sector=batch.sector).set(pointer.epoch)
+            found.append(replace(mine, forecasts=new))
+        return tuple(found)
+
+    def _mismatch(self, batch: ForecastBatch) -> None:
+        """Forecasts of a version whose content is not what the pointer names are never acted on; said once."""
+        if batch.model not in self._mismatches:
+            self._mismatches.add(batch.model)
+            detail = f"version {batch.model.version} forecasts with digest {batch.model.digest[:12]}, which its pointer does not name"
+            self._books.alarm(f"sector/{batch.sector}", "digest_mismatch", detail, batch.bar_close_ns)
+
     def _is_fresh(self, bar: Decidable) -> bool:
         """Wall time counts on live feeds only."""
         return bool(bar.replay_id) or time.time_ns() - bar.bar_close_ns <= self._risk.signal_age_s_max * NS_PER_S
@@ -100,6 +136,7 @@ class Desk:
     def _open(self, wish: Wish, run: str, at_ns: int, outgoing: Outgoing) -> None:
         books, spec, forecast = self._books, wish.spec, wish.forecast
         exposure = books.exposure(spec.pair)
+        spec = capped(spec, self.pointers.get(spec.sector), wish.model.version)
         plan = size(forecast, spec, wish.action, limits=self._risk.limits, exposure=exposure, bars_per_day=self._bars_per_day)
         if isinstance(plan, Refused):
             self._refuse(wish, plan, run, at_ns)

@@ -18,6 +18,7 @@ from tandem.domain.errors import InvariantBroken, Transient
 from tandem.domain.ids import PairId, SectorId
 from tandem.domain.market import Source
 from tandem.flow.barrier import Arrived, Barrier, BrokerReached, Decidable, PointersMoved, step
+from tandem.flow.routing import acted_versions
 from tandem.portfolio import reconcile
 from tandem.portfolio.books import Books
 from tandem.portfolio.desk import Desk
@@ -184,7 +185,8 @@ class Engine:
                 log.warning("trading_state", scope=scope, mode=trading[scope].mode.value if scope in trading else "active")
         self._scopes = set(trading)
         self.books.flush_if_due()
-        versions = {SectorId(sector): pointer.version for sector, pointer in self.control.pointers.items()}
+        self.desk.pointers = {SectorId(sector): pointer for sector, pointer in self.control.pointers.items()}
+        versions = {sector: acted_versions(pointer) for sector, pointer in self.desk.pointers.items()}
         if versions != dict(self._barrier.versions):
             log.info("routing", versions=versions)
             self._advance(PointersMoved(versions=versions))

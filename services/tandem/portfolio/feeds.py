@@ -78,11 +78,14 @@ class Inbox:
 class ForecastFeed(threading.Thread):
     """Reads tandem.forecasts from the group's committed offset."""
 
-    def __init__(self, servers: str, writer: KafkaWriter, deliver: Callable[[object], None]) -> None:
-        """deliver: puts into the decision thread's queue. writer: for records that cannot be read. Raises Transient."""
+    def __init__(self, servers: str, writer: KafkaWriter, deliver: Callable[[object], None], *, account: str) -> None:
+        """deliver: puts into the decision thread's queue. writer: for records that cannot be read. Raises Transient.
+
+        account: names the group, so that each account's portfolio reads every forecast.
+        """
         super().__init__(name="forecasts", daemon=True)
         self.applied_offset = 0  # set by the decision thread: everything before it has taken effect
-        self._reader = KafkaReader(servers, [topics.FORECASTS], client_id=SERVICE, group=SERVICE)
+        self._reader = KafkaReader(servers, [topics.FORECASTS], client_id=SERVICE, group=f"tandem.portfolio.{account}")
         self._writer, self._deliver = writer, deliver
         self._stopping = threading.Event()
         self._committed, self._next_commit_s = 0, 0.0

@@ -91,7 +91,7 @@ class _Start:
         control, control_reader = read_control(servers, SERVICE)
         control_feed = ControlFeed(control_reader, inbox.put)
         self._stack.callback(control_feed.stop)
-        feed = ForecastFeed(servers, writer, inbox.put)
+        feed = ForecastFeed(servers, writer, inbox.put, account=settings.account)
         self._stack.callback(feed.stop)
         if self._replay is not None:
             self._status = self._replay.status()
@@ -104,7 +104,14 @@ class _Start:
         engine = Engine(
             inbox=inbox,
             books=books,
-            desk=Desk(books, sender, self._risk, bars_per_day=max(_SESSION_NS / bar_ns(settings.bar), 1.0), live_run=account),
+            desk=Desk(
+                books,
+                sender,
+                self._risk,
+                bars_per_day=max(_SESSION_NS / bar_ns(settings.bar), 1.0),
+                live_run=account,
+                account=settings.account,
+            ),
             broker=self._broker,
             sender=sender,
             control=control,

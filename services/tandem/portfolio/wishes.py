@@ -6,12 +6,13 @@ Called by desk.py. `reasons` is what people see of a pair that does not trade.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tandem.domain.control import PairSpec
+from tandem.domain.control import PairSpec, RoutingPointer
 from tandem.domain.forecasts import Forecast, ModelRef
-from tandem.domain.ids import PairId
+from tandem.domain.ids import PairId, SectorId
 from tandem.domain.trading import Action, PairState
 from tandem.flow.barrier import Decidable
 from tandem.flow.execution import Execution
+from tandem.flow.routing import must_flatten
 from tandem.flow.signals import Case, Reason, decide, effective_mode
 from tandem.portfolio.books import Books
 
@@ -36,8 +37,18 @@ class Wishes:
     quiet: tuple[PairId, ...]
 
 
-def wishes_of(bar: Decidable, books: Books, specs: Mapping[PairId, PairSpec], reasons: dict[PairId, str], *, fresh: bool) -> Wishes:
-    """The signals of a bar; `reasons` gets the newest reason of each pair. fresh: not too late to open on."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """What is declared: pairs by id, routing by sector, and the name of the account whose trading mode counts."""
+
+    specs: Mapping[PairId, PairSpec]
+    pointers: Mapping[SectorId, RoutingPointer]
+    account: str
+
+
+def wishes_of(bar: Decidable, books: Books, declared: Declared, reasons: dict[PairId, str], *, fresh: bool) -> Wishes:
+    """The signals of a bar, routed already; `reasons` gets the newest reason of each pair. fresh: not too late to open on."""
+    specs = declared.specs
     closes: list[Wish] = []
     opens: list[Wish] = []
     quiet: list[PairId] = []
@@ -48,8 +59,10 @@ def wishes_of(bar: Decidable, books: Books, specs: Mapping[PairId, PairSpec], re
         if spec is None or (execution is not None and not _may_act(execution, bar.bar_close_ns)):
             continue
         held = execution.held if execution is not None and execution.state is PairState.HEDGED else None
-        mode = effective_mode(books.trading_states, spec.sector, spec.pair)
-        signal = decide(Case(forecast=forecast, spec=spec, held=held, mode=mode, fresh=fresh))
+        mode = effective_mode(books.trading_states, declared.account, spec.sector, spec.pair)
+        pointer = declared.pointers.get(spec.sector)
+        changed = pointer is not None and must_flatten(pointer, spec.pair, books.opened_by.get(spec.pair))
+        signal = decide(Case(forecast=forecast, spec=spec, held=held, mode=mode, fresh=fresh, model_changed=changed))
         reasons[spec.pair] = signal.reason.value
         if signal.action is None:
             quiet.append(spec.pair)

@@ -97,7 +97,7 @@ class Replay:
         """From now on these pairs are traded on this forecaster's word."""
         self._window, self._forecaster = number, forecaster
         self.desk.specs = specs
-        self._advance(PointersMoved(versions={self._sector: forecaster.version}))
+        self._advance(PointersMoved(versions={self._sector: (forecaster.version,)}))
 
     def close_all(self) -> None:
         """From the next bar on every pair is closed and none opened: the window ends."""

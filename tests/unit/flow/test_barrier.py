@@ -8,7 +8,7 @@ from tandem.flow.barrier import Arrived, Barrier, BrokerReached, Decidable, Poin
 from trading_cases import CONSUMER, MODEL, batch, forecast
 
 ENERGY = SectorId("energy")
-BOTH = PointersMoved(versions={CONSUMER: "1", ENERGY: "1"})
+BOTH = PointersMoved(versions={CONSUMER: ("1",), ENERGY: ("1",)})
 
 
 def arrived(of: ForecastBatch, offset: int = 0) -> Arrived:
@@ -75,14 +75,14 @@ def test_another_version_is_ignored_until_the_pointer_names_it() -> None:
     state, bars = run(consumer(10), consumer(10, model=shadow), energy(10), broker(10))
     assert [b.model.version for b in bars[0].batches] == ["1", "1"]
 
-    moved = PointersMoved(versions={CONSUMER: "2", ENERGY: "1"})
+    moved = PointersMoved(versions={CONSUMER: ("2",), ENERGY: ("1",)})
     _, bars = run(consumer(20, model=shadow), moved, energy(20), broker(20), state=state)
 
     assert [(b.sector, b.model.version) for b in bars[0].batches] == [(CONSUMER, "2"), (ENERGY, "1")]
 
 
 def test_a_sector_without_a_pointer_holds_nothing_back_and_decides_nothing() -> None:
-    only_consumer = PointersMoved(versions={CONSUMER: "1"})
+    only_consumer = PointersMoved(versions={CONSUMER: ("1",)})
     _, bars = run(only_consumer, energy(10), consumer(10), broker(10))
 
     assert [b.sector for b in bars[0].batches] == [CONSUMER]
@@ -161,3 +161,48 @@ def test_a_restart_in_the_middle_skips_what_the_replay_has_left_behind() -> None
     _, bars = run(consumer(5), energy(5), consumer(10, forecasts=(forecast(),)), energy(10), broker(10), state=state)
 
     assert closes(bars) == [10]
+
+
+CANARY = replace(MODEL, version="2", digest="d2")
+WITH_CANARY = PointersMoved(versions={CONSUMER: ("1", "2")})
+
+
+def test_a_bar_waits_for_the_canary_too() -> None:
+    """Whatever pairs it decides must have their forecast."""
+    state, bars = run(WITH_CANARY, consumer(10), broker(10))
+    assert bars == []
+    assert state.lagging == (CONSUMER,)
+
+    _, bars = run(consumer(10, model=CANARY), state=state)
+    assert [b.model.version for b in bars[0].batches] == ["1", "2"]
+
+
+def test_taking_the_canary_back_frees_the_bar_that_waited_for_it() -> None:
+    """A dead canary holds a replay up only until the pointer moves."""
+    state, _ = run(WITH_CANARY, consumer(10), broker(10))
+    _, bars = run(PointersMoved(versions={CONSUMER: ("1",)}), state=state)
+
+    assert closes(bars) == [10]
+
+
+def live(close_ns: int, **changes: object) -> Arrived:
+    return consumer(close_ns, lockstep=False, replay_id="", **changes)
+
+
+def test_live_the_newest_batch_of_the_new_version_is_decided_when_the_pointer_moves() -> None:
+    """It came before the pointer did, and the old version's batch of the bar may come after it: no bar is lost between the two."""
+    state, _ = step(Barrier(), PointersMoved(versions={CONSUMER: ("1",)}))
+    state, bars = run(live(10), live(10, model=CANARY), live(20, model=CANARY), state=state)
+    assert closes(bars) == [10]
+
+    state, bars = run(PointersMoved(versions={CONSUMER: ("2",)}), live(20), state=state)
+    assert [(bar.bar_close_ns, bar.batches[0].model.version) for bar in bars] == [(20, "2")]
+
+
+def test_live_a_batch_that_a_shadow_published_again_is_not_decided_later() -> None:
+    """After a restart it publishes the last bars once more, maybe just after it was promoted."""
+    state, _ = step(Barrier(), PointersMoved(versions={CONSUMER: ("1",)}))
+    state, _ = run(live(10, model=CANARY), live(20, model=CANARY), state=state)
+    _, bars = run(PointersMoved(versions={CONSUMER: ("2",)}), live(10, model=CANARY), live(20, model=CANARY), state=state)
+
+    assert closes(bars) == [20]

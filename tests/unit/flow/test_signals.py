@@ -15,8 +15,9 @@ SHORT = replace(LONG, direction=-1)
 
 
 def case(held: Held | None = None, mode: TradingMode = TradingMode.ACTIVE, fresh: bool = True, **changes: object) -> Case:
-    spec = replace(SPEC, suspended=bool(changes.pop("suspended", False)))
-    return Case(forecast=forecast(**changes), spec=spec, held=held, mode=mode, fresh=fresh)
+    spec = replace(SPEC, suspended=bool(changes.pop("suspended", False)), frozen=bool(changes.pop("frozen", False)))
+    changed = bool(changes.pop("model_changed", False))
+    return Case(forecast=forecast(**changes), spec=spec, held=held, mode=mode, fresh=fresh, model_changed=changed)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,8 @@ def case(held: Held | None = None, mode: TradingMode = TradingMode.ACTIVE, fresh
         (case(suspended=True), None, Reason.SUSPENDED),
         (case(mode=TradingMode.REDUCING), None, Reason.MODE_REDUCING),
         (case(mode=TradingMode.HALTED), None, Reason.MODE_HALTED),
+        (case(mode=TradingMode.FLATTENING), None, Reason.MODE_FLATTENING),
+        (case(frozen=True), None, Reason.FROZEN),
         (case(fresh=False), None, Reason.STALE),
         (case(leg_b=Symbol("PG")), None, Reason.LEGS_DIFFER),
     ],
@@ -61,6 +64,10 @@ def test_a_flat_pair_opens_only_when_every_rule_lets_it(given: Case, action: Act
         (case(LONG, suspended=True), Action.CLOSE, Reason.SUSPENDED),
         (case(LONG, mode=TradingMode.REDUCING, z=-0.4), Action.CLOSE, Reason.EXIT_Z),
         (case(LONG, mode=TradingMode.HALTED, z=-0.4), None, Reason.MODE_HALTED),
+        (case(LONG, mode=TradingMode.FLATTENING), Action.CLOSE, Reason.MODE_FLATTENING),
+        (case(LONG, frozen=True, suspended=True, z=0.0), None, Reason.FROZEN),
+        (case(LONG, model_changed=True), Action.CLOSE, Reason.MODEL_CHANGED),
+        (case(LONG, mode=TradingMode.HALTED, model_changed=True), None, Reason.MODE_HALTED),
         (case(LONG, fresh=False, z=-0.4), Action.CLOSE, Reason.EXIT_Z),
     ],
 )
@@ -96,9 +103,12 @@ def test_a_held_pair_keeps_its_age_when_the_model_changes() -> None:
         ({"pair/KO-PEP": TradingMode.HALTED, "global": TradingMode.REDUCING}, TradingMode.HALTED),
         ({"sector/energy": TradingMode.HALTED, "pair/XOM-CVX": TradingMode.HALTED}, TradingMode.ACTIVE),
         ({"global": TradingMode.ACTIVE, "sector/consumer": TradingMode.HALTED}, TradingMode.HALTED),
+        ({"account/paper": TradingMode.FLATTENING, "global": TradingMode.REDUCING}, TradingMode.FLATTENING),
+        ({"account/paper": TradingMode.FLATTENING, "pair/KO-PEP": TradingMode.HALTED}, TradingMode.HALTED),
+        ({"account/live": TradingMode.HALTED}, TradingMode.ACTIVE),
     ],
 )
 def test_the_strictest_mode_that_applies_holds(states: dict[str, TradingMode], expected: TradingMode) -> None:
     records = {scope: TradingState(scope=scope, mode=mode, reason="test") for scope, mode in states.items()}
 
-    assert effective_mode(records, SectorId("consumer"), PairId("KO-PEP")) is expected
+    assert effective_mode(records, "paper", SectorId("consumer"), PairId("KO-PEP")) is expected

@@ -5,10 +5,10 @@ from decimal import Decimal
 
 import pytest
 
-from tandem.domain.control import TradingState
+from tandem.domain.control import Canary, Handover, PinnedVersion, RoutingPointer, TradingState
 from tandem.domain.trading import Fee, Fill, OrderStatus, PairState, Side, TradingMode
 from tandem.flow.barrier import Decidable
-from trading_cases import KO, MODEL, PAIR, PEP, SPEC, batch, forecast
+from trading_cases import CONSUMER, KO, MODEL, PAIR, PEP, SPEC, batch, forecast
 from trading_fakes import lost, rejected, taken_without_answer
 from trading_table import DAY, OTHER, PG, Table
 
@@ -238,3 +238,94 @@ def test_bars_without_action_write_nothing(table: Table) -> None:
 
     assert table.store.written == []
     assert table.broker.posts == 0
+
+
+NEW = replace(MODEL, version="2", digest="d2")
+POINTER = RoutingPointer(sector=CONSUMER, version=MODEL.version, digest=MODEL.digest, epoch=1)
+
+
+def test_the_canary_trades_its_pairs_and_with_less_money(table: Table) -> None:
+    """The other pair goes on under the stable version, whose word on the canary's pair counts for nothing."""
+    canary = Canary(version="2", digest="d2", pairs=(PAIR,), notional_usd_max=Decimal(9_000))
+    table.desk.pointers = {CONSUMER: replace(POINTER, canary=canary)}
+    forecasts = (forecast(), forecast(pair=OTHER, leg_b=PG))
+    table.bar(1, *forecasts, model=MODEL)
+    table.bar(1, *forecasts, model=NEW)
+
+    assert {pair: trade.model.version for pair, trade in table.books.trades.items()} == {OTHER: "1", PAIR: "2"}
+    shares = {(order.pair, order.symbol): order.qty for order in table.broker.sent}
+    assert shares[PAIR, KO] * 2 == shares[OTHER, KO]
+
+
+def test_a_bar_is_decided_once_however_the_pointer_moves(table: Table) -> None:
+    """Both versions were acted on at the same bar: the second finds the pair decided."""
+    table.desk.pointers = {CONSUMER: POINTER}
+    table.bar(1, forecast(z=0.0))
+    table.desk.pointers = {CONSUMER: RoutingPointer(sector=CONSUMER, version="2", digest="d2", epoch=2)}
+    table.bar(1, forecast(), model=NEW)
+    assert PAIR not in table.books.executions
+
+    table.bar(2, forecast(), model=NEW)
+    assert table.state() is PairState.OPENING
+
+
+def test_under_hold_the_version_that_opened_closes(table: Table) -> None:
+    """The promoted version says out, the one that opened says stay; and the other way round."""
+    table.desk.pointers = {CONSUMER: POINTER}
+    table.opened()
+    previous = PinnedVersion(version="1", digest="d1")
+    promoted = RoutingPointer(sector=CONSUMER, version="2", digest="d2", epoch=2, previous=previous, handover=Handover.HOLD)
+    table.desk.pointers = {CONSUMER: promoted}
+    table.bar(3, forecast(z=0.0), model=NEW)
+    assert table.state() is PairState.HEDGED
+
+    table.bar(3, forecast(z=0.0))
+    assert table.state() is PairState.CLOSING
+
+
+def test_under_flatten_the_first_bar_of_the_new_version_closes(table: Table) -> None:
+    """Whatever it thinks of the spread; and the trade says why."""
+    table.desk.pointers = {CONSUMER: POINTER}
+    table.opened()
+    table.desk.pointers = {CONSUMER: RoutingPointer(sector=CONSUMER, version="2", digest="d2", epoch=2, handover=Handover.FLATTEN)}
+    table.bar(3, forecast(z=-1.5), model=NEW)
+
+    assert table.state() is PairState.CLOSING
+    assert table.books.trades[PAIR].exit_reason == "model_changed"
+
+
+def test_a_version_with_the_wrong_digest_decides_nothing_and_is_reported_once(table: Table) -> None:
+    """Its number is the pointer's, its content is not."""
+    table.desk.pointers = {CONSUMER: replace(POINTER, digest="other")}
+    table.bar(1, forecast())
+    table.bar(2, forecast())
+    table.books.flush()
+
+    assert PAIR not in table.books.executions
+    codes = [event.code for changes in table.store.written for event in changes.risk_events.values()]
+    assert codes == ["digest_mismatch"]
+
+
+def test_a_frozen_pair_is_left_as_it_is(table: Table) -> None:
+    """Neither its exit nor another entry makes an order."""
+    table.opened()
+    table.desk.specs = {PAIR: replace(SPEC, frozen=True)}
+    sent = len(table.broker.sent)
+    table.bar(3, forecast(z=0.0))
+
+    assert table.state() is PairState.HEDGED
+    assert len(table.broker.sent) == sent
+    assert table.desk.reasons[PAIR] == "frozen"
+
+
+def test_a_flattening_account_closes_at_the_next_bar(table: Table) -> None:
+    """Its own account's mode, not another's."""
+    table.opened()
+    table.desk.account = "paper"
+    table.books.trading_state("account/live", TradingState(scope="account/live", mode=TradingMode.FLATTENING, reason="drill"))
+    table.bar(3, forecast(z=-1.5))
+    assert table.state() is PairState.HEDGED
+
+    table.books.trading_state("account/paper", TradingState(scope="account/paper", mode=TradingMode.FLATTENING, reason="drill"))
+    table.bar(4, forecast(z=-1.5))
+    assert table.state() is PairState.CLOSING
