@@ -1,9 +1,10 @@
 """What the services need from the outside, in domain words. Each adapter implements one of these with one library."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
+from tandem.domain.errors import Transient
 from tandem.domain.ledger import Entry
 from tandem.domain.market import Bar
 from tandem.domain.trading import Fee, Fill, Order, OrderStatus, Position
@@ -120,4 +121,54 @@ class Ledger(Protocol):
 
     def append(self, entries: Iterable[Entry]) -> int:
         """Add the entries that are new, in one transaction. Returns how many were new."""
+        ...
+
+
+Manifest = dict[str, Any]  # a Kubernetes object as JSON: apiVersion, kind, metadata, and what its kind has besides
+
+
+class Conflict(Transient):
+    """The object is not the one that was read: changed, gone, or there already. Read it again, decide again."""
+
+
+class Cluster(Protocol):
+    """The objects of one namespace of a Kubernetes cluster, by kind and name. Blocking; safe to call from many threads.
+
+    Raises Transient while the API server is away or overloaded, Conflict as told below, and Permanent for what it refuses: an invalid
+    object, a right that is missing, a kind that the cluster does not know.
+    """
+
+    def get(self, kind: str, name: str) -> Manifest | None:
+        """The object; None if there is none."""
+        ...
+
+    def list(self, kind: str, labels: Mapping[str, str] | None = None) -> tuple[Manifest, ...]:
+        """All objects of a kind, in order of name; with `labels` only those that carry all of these."""
+        ...
+
+    def create(self, manifest: Manifest) -> Manifest:
+        """Make an object that must be new. Raises Conflict if there is one of its name."""
+        ...
+
+    def apply(self, manifest: Manifest) -> Manifest:
+        """Server-side apply: make the object, or bring the fields that the manifest names to the values it names, and no others.
+
+        Fields that an earlier apply named and this one does not are removed. Doing it twice changes nothing, not even resourceVersion.
+        A manifest with metadata.uid only changes that very object: Conflict if it is gone or another.
+        """
+        ...
+
+    def patch(self, kind: str, name: str, changes: Manifest, *, version: str = "") -> Manifest:
+        """JSON merge patch of anything but status: null removes a field, a list is replaced as a whole.
+
+        version: the resourceVersion that the decision was made on; Conflict if the object has another by now. Conflict if it is gone.
+        """
+        ...
+
+    def patch_status(self, kind: str, name: str, status: Manifest, *, version: str = "") -> Manifest:
+        """The same for the status, through its own subresource: fields that `status` does not name stay. Does not raise the generation."""
+        ...
+
+    def delete(self, kind: str, name: str, *, uid: str = "") -> bool:
+        """Ask for deletion, of this very object when a uid is given; dependents follow in the background. False if it was gone already."""
         ...

@@ -85,6 +85,30 @@ METRICS: Mapping[str, Metric] = {
     "portfolio_reconcile_mismatches_total": Metric(kind="counter", help="Differences found between the ledger and the broker."),
     "portfolio_cache_requests_total": Metric(kind="counter", help="Reads through the cache.", labels=("result",)),
     "forecast_to_order_seconds": Metric(kind="histogram", help="From a forecast's publication to the broker's answer to the order."),
+    # operator; kinds are the four of tandem.trading, results and reasons come from fixed lists
+    "operator_leader": Metric(kind="gauge", help="1 while this process holds the lease and may write."),
+    "operator_objects": Metric(kind="gauge", help="Objects of a kind in the namespace.", labels=("kind",)),
+    "operator_not_ready": Metric(kind="gauge", help="Objects of a kind whose condition Ready is not True.", labels=("kind",)),
+    "operator_reconciles_total": Metric(
+        kind="counter",
+        help="Looks at an object, by how they ended: ok, transient, permanent, crashed, broken.",
+        labels=("kind", "result"),
+    ),
+    "operator_reconcile_seconds": Metric(kind="histogram", help="How long a look at an object took.", labels=("kind",)),
+    "operator_queue_waiting": Metric(kind="gauge", help="Objects that are due to be looked at, or in hand.", labels=("kind",)),
+    "operator_api_requests_total": Metric(
+        kind="counter", help="Requests to the API server by verb and status; `none` without an answer.", labels=("verb", "code")
+    ),
+    "operator_control_writes_total": Metric(
+        kind="counter", help="Records written to the control topic: pair, routing, trading or rollout.", labels=("record",)
+    ),
+    "operator_drift_repaired_total": Metric(
+        kind="counter", help="Control records that somebody else had changed and that were put back.", labels=("record",)
+    ),
+    "operator_events_total": Metric(kind="counter", help="Kubernetes Events by reason (a fixed list).", labels=("reason",)),
+    "operator_dependency_up": Metric(
+        kind="gauge", help="1 while the operator reaches it: kafka, postgres, mlflow or kubernetes.", labels=("dependency",)
+    ),
 }
 
 
