@@ -1,0 +1,82 @@
+"""The losses of two versions of a sector's model at the same bars of the same pairs: what the gates compare. Values only.
+
+Does not read them (adapters/score_evidence.py) nor judge them (promotion.py).
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tandem.domain.ids import PairId
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+Times = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PairedLosses:
+    """One row for each bar that has closed, oldest first, one column for each pair that both versions hold.
+
+    stable, candidate: (n, p) QLIKE, lower is better; NaN where that version has no scored forecast there.
+    log_variance_ratio: (n, p) log of the candidate's variance over the stable version's; NaN where either has none.
+    A pair that one of the versions does not hold at all has no column: it cannot be compared.
+    """
+
+    close_ns: Times  # (n,) of the bar that was forecast from, strictly rising
+    sessions: Times  # (n,) number of the trading day it belongs to, never falling
+    pairs: tuple[PairId, ...]
+    stable: Matrix
+    candidate: Matrix
+    log_variance_ratio: Matrix
+
+    def __post_init__(self) -> None:
+        shape = (len(self.close_ns), len(self.pairs))
+        for name in ("stable", "candidate", "log_variance_ratio"):
+            found = getattr(self, name)
+            if found.shape != shape or found.dtype != np.float64:
+                raise ValueError(f"{name}: {found.dtype} of shape {found.shape}, must be float64 of shape {shape} (bars, pairs)")
+            if np.isinf(found).any():
+                raise ValueError(f"{name}: holds infinite values, must be finite or NaN where there is none")
+        if self.sessions.shape != shape[:1]:
+            raise ValueError(f"{len(self.sessions)} sessions for {shape[0]} bars, must be one for each")
+        if np.any(np.diff(self.close_ns) <= 0) or np.any(np.diff(self.sessions) < 0):
+            raise ValueError("close_ns must rise strictly and sessions never fall")
+        if len(set(self.pairs)) != len(self.pairs):
+            raise ValueError(f"pairs {self.pairs}: each must stand once")
+
+    @property
+    def differences(self) -> Matrix:
+        """(n, p) the candidate's QLIKE minus the stable version's: below 0 is better. NaN where one is missing."""
+        return self.candidate - self.stable
+
+    @property
+    def bars(self) -> int:
+        """Bars at which at least one pair can be compared."""
+        return int(np.count_nonzero(np.isfinite(self.differences).any(axis=1)))
+
+    @property
+    def newest_ns(self) -> int:
+        """Close of the newest bar at which at least one pair can be compared; 0 without any."""
+        paired = self.close_ns[np.isfinite(self.differences).any(axis=1)]
+        return int(paired[-1]) if len(paired) else 0
+
+    def after(self, close_ns: int) -> Self:
+        """The bars that close after this time."""
+        kept = self.close_ns > close_ns
+        return type(self)(
+            close_ns=self.close_ns[kept],
+            sessions=self.sessions[kept],
+            pairs=self.pairs,
+            stable=self.stable[kept],
+            candidate=self.candidate[kept],
+            log_variance_ratio=self.log_variance_ratio[kept],
+        )
+
+
+def no_losses(pairs: tuple[PairId, ...] = ()) -> PairedLosses:
+    """Nothing compared yet."""
+    none, times = np.empty((0, len(pairs))), np.empty(0, dtype=np.int64)
+    return PairedLosses(close_ns=times, sessions=times, pairs=pairs, stable=none, candidate=none, log_variance_ratio=none)

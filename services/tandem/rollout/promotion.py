@@ -1,0 +1,186 @@
+"""The gates between a candidate and the money: its paired QLIKE against the stable version's, and how it behaves as a program. Pure.
+
+Decides a verdict for each gate from what has been observed so far; what follows from it is plan.py's. Looking at every bar is safe: the
+statistical gate's p-values are anytime-valid (quant/sequential.py), so the first look at which one is small enough may be acted on.
+No data is never a failure, and never a pass.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tandem.quant.scores import diebold_mariano, newey_west_lags
+from tandem.quant.sequential import anytime_p
+from tandem.rollout.observed import Evidence
+from tandem.rollout.paired import PairedLosses
+from tandem.rollout.policy import Claim, GatePolicy, OperationalPolicy, RolloutPolicy
+from tandem.rollout.state import GateResult, Verdict
+
+Vector = NDArray[np.float64]
+QLIKE_GATE = "qlike"
+_DM_MIN = 10  # losses; quant.scores takes no fewer
+FORECASTS_MIN = 100  # below, one forecast alone is more than the smallest share of the default policy
+NAMED_MAX = 3  # pairs that a reason names: it must stay readable in a terminal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """What a version's forecaster counts of itself since its state was rebuilt. None where it could not be asked."""
+
+    errors: int | None = None  # records that it could not use
+    forecasts: int | None = None  # published
+    withheld: int | None = None  # not published, because not finite
+    latency_p99_s: float | None = None
+
+
+UNKNOWN = Health()
+
+
+def judge(losses: PairedLosses, policy: RolloutPolicy, *, candidate: Health = UNKNOWN, stable: Health = UNKNOWN) -> Evidence:
+    """Every gate at this look. losses: all bars that count, see RolloutState.evidence_from_ns."""
+    gates = (statistical(losses, policy.gate), *operations(losses, policy.operations, candidate=candidate, stable=stable))
+    return Evidence(gates=gates, bars=losses.bars, newest_ns=losses.newest_ns)
+
+
+def overall(gates: tuple[GateResult, ...]) -> Verdict:
+    """Fail when any gate fails; else what the statistical gate says: the operational gates can fail a candidate, never pass one."""
+    if any(gate.verdict is Verdict.FAIL for gate in gates):
+        return Verdict.FAIL
+    return next((gate.verdict for gate in gates if gate.name == QLIKE_GATE), Verdict.INCONCLUSIVE)
+
+
+def statistical(losses: PairedLosses, policy: GatePolicy) -> GateResult:
+    """Pass when the claim about the mean over all pairs is shown; Fail when the candidate is shown to be worse, over all pairs or in one.
+
+    One bar counts once, however many pairs it has: pairs of one sector move together. The ways to be worse are tested together at the
+    same level, with Holm's correction (1979).
+    """
+    margin = 0.0 if policy.claim is Claim.SUPERIOR else policy.margin_qlike
+    differences = losses.differences
+    paired = np.isfinite(differences).any(axis=1)
+    means = np.nanmean(differences[paired], axis=1) if paired.any() else np.empty(0)
+    sessions = losses.sessions[paired]
+    bars, days = len(means), len(np.unique(sessions))
+    start = _start(sessions, policy)
+    if start is None:
+        reason = f"{bars} paired bars of {days} sessions, a verdict from {policy.bars_min} bars of {policy.sessions_min} sessions on"
+        effect = float(means.mean()) if bars else None
+        return GateResult(name=QLIKE_GATE, verdict=Verdict.INCONCLUSIVE, reason=reason, bars=bars, sessions=days, effect=effect)
+    p_value = float(anytime_p(means, margin, start=start)[-1])
+    worse = _worse(losses, means, start=start, margin=margin, policy=policy)
+    verdict = Verdict.FAIL if worse else Verdict.PASS if p_value < policy.level else Verdict.INCONCLUSIVE
+    effect = float(means.mean())
+    claim = "better" if policy.claim is Claim.SUPERIOR else f"not worse by {margin:g}"
+    reason = (
+        worse or f"mean QLIKE {effect:+.4f} over {bars} bars of {days} sessions: p = {p_value:.3g} for {claim}, pass below {policy.level:g}"
+    )
+    return GateResult(
+        name=QLIKE_GATE,
+        verdict=verdict,
+        reason=reason,
+        bars=bars,
+        sessions=days,
+        effect=effect,
+        statistic=_diebold_mariano(means),
+        p_value=p_value,
+    )
+
+
+def operations(
+    losses: PairedLosses, policy: OperationalPolicy, *, candidate: Health = UNKNOWN, stable: Health = UNKNOWN
+) -> tuple[GateResult, ...]:
+    """The gates on a candidate as a program."""
+    return (
+        _errors(policy, candidate, stable),
+        _withheld(policy, candidate),
+        _latency(policy, candidate, stable),
+        _divergence(losses, policy),
+    )
+
+
+def _start(sessions: NDArray[np.int64], policy: GatePolicy) -> int | None:
+    """The number of bars from which on there is a verdict; None before."""
+    days = np.cumsum(np.diff(sessions, prepend=sessions[:1] - 1) > 0)
+    enough = np.flatnonzero((np.arange(1, len(sessions) + 1) >= policy.bars_min) & (days >= policy.sessions_min))
+    return int(enough[0]) + 1 if len(enough) else None
+
+
+def _worse(losses: PairedLosses, means: Vector, *, start: int, margin: float, policy: GatePolicy) -> str:
+    """Why the candidate is worse by more than the margin; "" while that is not shown."""
+    p_values = {"all pairs": float(anytime_p(-means, -margin, start=start)[-1])}
+    effects = {"all pairs": float(means.mean())}
+    for pair, column in zip(losses.pairs, losses.differences.T, strict=True):
+        present = np.isfinite(column)
+        pair_start = _start(losses.sessions[present], policy)
+        if pair_start is not None:
+            p_values[pair] = float(anytime_p(-column[present], -margin, start=pair_start)[-1])
+            effects[pair] = float(column[present].mean())
+    held = holm(p_values)
+    named = [name for name in sorted(held, key=lambda name: (held[name], name)) if held[name] < policy.level]
+    return "; ".join(
+        f"{name}: worse by {effects[name]:+.4f}, more than {margin:g}: p = {held[name]:.3g} of {len(held)}" for name in named[:NAMED_MAX]
+    )
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Holm's adjusted p-values (1979): reject those below the level, and no true one is rejected but with that probability."""
+    adjusted, highest = {}, 0.0
+    for rank, name in enumerate(sorted(p_values, key=lambda name: (p_values[name], name))):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[name]))
+        adjusted[name] = highest
+    return adjusted
+
+
+def _diebold_mariano(means: Vector) -> float | None:
+    if len(means) < _DM_MIN:
+        return None
+    return diebold_mariano(means, np.zeros_like(means), horizon=1, lags=newey_west_lags(len(means))).statistic
+
+
+def _errors(policy: OperationalPolicy, candidate: Health, stable: Health) -> GateResult:
+    if candidate.errors is None:
+        return _unknown("errors", "the candidate could not be asked")
+    if candidate.errors > policy.errors_max and stable.errors is None:
+        return _unknown("errors", f"{candidate.errors} records not usable; the stable version could not be asked whether it could use them")
+    own = max(0, candidate.errors - (stable.errors or 0))
+    reason = f"{own} records that the stable version could use and the candidate not, at most {policy.errors_max}"
+    return GateResult(name="errors", verdict=Verdict.FAIL if own > policy.errors_max else Verdict.PASS, reason=reason)
+
+
+def _withheld(policy: OperationalPolicy, candidate: Health) -> GateResult:
+    made = (candidate.forecasts or 0) + (candidate.withheld or 0)
+    if candidate.withheld is None or candidate.forecasts is None or made < FORECASTS_MIN:
+        return _unknown("withheld", f"{made} forecasts, a verdict from {FORECASTS_MIN} on")
+    share = candidate.withheld / made
+    reason = f"{candidate.withheld} of {made} forecasts not finite and withheld, at most {policy.withheld_share_max:.2%}"
+    return GateResult(name="withheld", verdict=Verdict.FAIL if share > policy.withheld_share_max else Verdict.PASS, reason=reason)
+
+
+def _latency(policy: OperationalPolicy, candidate: Health, stable: Health) -> GateResult:
+    if candidate.latency_p99_s is None:
+        return _unknown("latency", "no latency measured")
+    reason = f"p99 {candidate.latency_p99_s:.3f} s, at most {policy.latency_p99_s_max:g} s"
+    if candidate.latency_p99_s <= policy.latency_p99_s_max:
+        return GateResult(name="latency", verdict=Verdict.PASS, reason=reason)
+    if stable.latency_p99_s is None or stable.latency_p99_s > policy.latency_p99_s_max:
+        return _unknown("latency", f"{reason}; the stable version's is no better known to be")
+    return GateResult(name="latency", verdict=Verdict.FAIL, reason=f"{reason}; the stable version's {stable.latency_p99_s:.3f} s")
+
+
+def _divergence(losses: PairedLosses, policy: OperationalPolicy) -> GateResult:
+    ratios = losses.log_variance_ratio[np.isfinite(losses.log_variance_ratio)]
+    if len(ratios) < FORECASTS_MIN:
+        return _unknown("divergence", f"{len(ratios)} paired forecasts, a verdict from {FORECASTS_MIN} on")
+    beyond = int(np.count_nonzero(np.abs(ratios) > policy.divergence_max))
+    reason = (
+        f"{beyond} of {len(ratios)} paired forecasts with a log variance ratio beyond {policy.divergence_max:g}, "
+        f"at most {policy.divergence_share_max:.2%}"
+    )
+    wide = beyond / len(ratios) > policy.divergence_share_max
+    return GateResult(name="divergence", verdict=Verdict.FAIL if wide else Verdict.PASS, reason=reason, bars=losses.bars)
+
+
+def _unknown(name: str, reason: str) -> GateResult:
+    return GateResult(name=name, verdict=Verdict.INCONCLUSIVE, reason=reason)
