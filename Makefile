@@ -3,7 +3,7 @@ PYTHON  ?= python3.11
 VENV    := .venv
 BIN     := $(VENV)/bin
 UV      := $(BIN)/uv
-UV_PIN  := uv==0.13.9
+UV_PIN  := $(shell sed -n '/^uv==/p' requirements/build.in)
 export BENTOML_DO_NOT_TRACK := True
 export MLFLOW_DISABLE_TELEMETRY := true
 DEMO_ARGS ?=
@@ -73,9 +73,20 @@ verify: setup-dev  ## generated files and locks are up to date
 generate: setup-dev  ## write the reference pages from the code
 	$(BIN)/python -m tandem.cli.generate
 
+# One resolution for all: what an image holds is a part of run.lock, in the same versions.
+COMPILE := pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11
+EVERYTHING := pyproject.toml requirements/build.in --extra train --extra local --extra operator
+PART := -c requirements/run.lock -o
+
 lock: | $(UV)  ## resolve the dependencies again
-	$(UV) pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 pyproject.toml requirements/build.in --extra train --extra local --extra operator -o requirements/run.lock
-	$(UV) pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 pyproject.toml requirements/build.in --extra train --extra local --extra operator --extra dev -c requirements/run.lock -o requirements/dev.lock
+	$(UV) $(COMPILE) $(EVERYTHING) -o requirements/run.lock
+	$(UV) $(COMPILE) $(EVERYTHING) --extra dev $(PART) requirements/dev.lock
+	$(UV) $(COMPILE) requirements/build.in $(PART) requirements/build.lock
+	$(UV) $(COMPILE) pyproject.toml --extra services $(PART) requirements/services.lock
+	$(UV) $(COMPILE) pyproject.toml --extra forecaster $(PART) requirements/forecaster.lock
+	$(UV) $(COMPILE) pyproject.toml --extra operator $(PART) requirements/operator.lock
+	$(UV) $(COMPILE) pyproject.toml --extra train $(PART) requirements/trainer.lock
+	$(UV) $(COMPILE) requirements/mlflow.in $(PART) requirements/mlflow.lock
 
 clean:  ## remove the environment and all local state
 	rm -rf $(VENV) var build .pytest_cache .mypy_cache .ruff_cache .hypothesis

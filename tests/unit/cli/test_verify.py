@@ -1,5 +1,6 @@
 """`make verify` finds what it is there to find."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -8,10 +9,12 @@ import pytest
 from tandem.adapters.telemetry import METRICS
 from tandem.cli import verify
 from tandem.cli.generate import manifest_page, metrics_page, settings_page, write_pages
+from tandem.cli.locks import LOCKS, pins
 from tandem.rollout.crd import RULES
 from tandem.settings import Settings
 
 ROOT = Path(__file__).parents[3]
+PROJECT_LOCKS = [lock for lock in LOCKS if lock.extras]
 
 
 @pytest.fixture
@@ -32,9 +35,22 @@ def change(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1))
 
 
+def pin(root: Path, lock: str, package: str) -> str:
+    """The one version that a lock pins."""
+    (version,) = pins((root / f"requirements/{lock}.lock").read_text())[package]
+    return version
+
+
 def test_a_right_repository_passes(root: Path) -> None:
     """Every check that needs no package index is quiet on the repository as it is."""
-    for check in (verify.configuration_loads, verify.pages_are_generated, verify.locks_name_no_host, verify.locks_satisfy_project):
+    checks = (
+        verify.configuration_loads,
+        verify.pages_are_generated,
+        verify.locks_name_no_host,
+        verify.locks_satisfy_project,
+        verify.locks_agree,
+    )
+    for check in checks:
         assert check(root) == [], check.__name__
 
 
@@ -57,8 +73,24 @@ def test_a_requirement_that_the_locks_lack_is_found(root: Path) -> None:
     """A dependency was added and nobody ran `make lock`."""
     change(root / "pyproject.toml", '"httpx>=', '"left-pad>=1",\n  "httpx>=')
     assert [fault.split(",")[0] for fault in verify.locks_satisfy_project(root)] == [
-        "requirements/run.lock: has left-pad None",
-        "requirements/dev.lock: has left-pad None",
+        f"requirements/{lock.file}: has left-pad None" for lock in PROJECT_LOCKS
+    ]
+
+
+def test_an_extra_that_names_another_brings_what_that_holds(root: Path) -> None:
+    """The extra of one role is shared by others: each of their locks must have it, the rest not."""
+    change(root / "pyproject.toml", "registry = [", 'registry = ["left-pad>=1", ')
+    found = {fault.split(":")[0] for fault in verify.locks_satisfy_project(root)}
+    assert found == {f"requirements/{name}.lock" for name in ("run", "dev", "forecaster", "operator", "trainer")}
+
+
+def test_an_image_that_lags_behind_the_tests_is_found(root: Path) -> None:
+    """A lock that was not resolved with the others would ship what no test has run."""
+    text = (root / "requirements/services.lock").read_text()
+    (root / "requirements/services.lock").write_text(re.sub(r"^httpx==\S+", "httpx==0.28.0", text, flags=re.MULTILINE) + "left-pad==1.0\n")
+    assert [fault.split(";")[0] for fault in verify.locks_agree(root)] == [
+        f"requirements/services.lock: has httpx 0.28.0, requirements/run.lock has {pin(root, 'run', 'httpx')}",
+        "requirements/services.lock: has left-pad 1.0, requirements/run.lock has None",
     ]
 
 
@@ -66,7 +98,7 @@ def test_a_pin_that_the_project_no_longer_allows_is_found(root: Path) -> None:
     """A lower bound was raised and nobody ran `make lock`."""
     change(root / "pyproject.toml", '"httpx>=0.28"', '"httpx>=99"')
     assert all("wants httpx>=99" in fault for fault in verify.locks_satisfy_project(root))
-    assert len(verify.locks_satisfy_project(root)) == 2
+    assert len(verify.locks_satisfy_project(root)) == len(PROJECT_LOCKS)
 
 
 def test_a_manifest_that_is_not_valid_is_found(root: Path) -> None:
