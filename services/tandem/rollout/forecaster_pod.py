@@ -124,6 +124,8 @@ def _container(model: ModelRef, shape: SectorShape) -> dict[str, Any]:
             "capabilities": {"drop": ["ALL"]},
         },
         "volumeMounts": [_SCRATCH],
+        # The end of the log of a process that ended with an error, so that the sector's condition can say why.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
     }
     if template.pre_stop_seconds:
         # It goes on serving while the cluster takes it out of the Services: BentoML refuses connections at once after SIGTERM.

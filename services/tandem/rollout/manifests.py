@@ -22,14 +22,13 @@ Manifest = dict[str, Any]
 class ObjectKey:
     """One object of the sector's namespace."""
 
-    api_version: str
     kind: str
     name: str
 
 
 def key_of(manifest: Manifest) -> ObjectKey:
     """The object that a manifest describes."""
-    return ObjectKey(api_version=manifest["apiVersion"], kind=manifest["kind"], name=manifest["metadata"]["name"])
+    return ObjectKey(kind=manifest["kind"], name=manifest["metadata"]["name"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +56,10 @@ def version_keys(shape: SectorShape, version: str) -> tuple[ObjectKey, ...]:
     """Everything that a version may have, in the order in which it is taken away: out of the Service first."""
     name = version_name(shape.sector, version)
     return (
-        ObjectKey(api_version="v1", kind="Service", name=name),
-        ObjectKey(api_version="apps/v1", kind="Deployment", name=name),
-        ObjectKey(api_version="policy/v1", kind="PodDisruptionBudget", name=name),
-        ObjectKey(api_version="v1", kind="ConfigMap", name=name),
+        ObjectKey(kind="Service", name=name),
+        ObjectKey(kind="Deployment", name=name),
+        ObjectKey(kind="PodDisruptionBudget", name=name),
+        ObjectKey(kind="ConfigMap", name=name),
     )
 
 
@@ -79,10 +78,10 @@ def unwanted_objects(shape: SectorShape, wanted: tuple[Manifest, ...], versions:
     """What an earlier wish may have made and this one does not want: e.g. an autoscaler that was switched off."""
     name = sector_name(shape.sector)
     optional = [
-        ObjectKey(api_version="autoscaling/v2", kind="HorizontalPodAutoscaler", name=name),
-        ObjectKey(api_version="keda.sh/v1alpha1", kind="ScaledObject", name=name),
-        ObjectKey(api_version="networking.k8s.io/v1", kind="NetworkPolicy", name=name),
-        ObjectKey(api_version="monitoring.coreos.com/v1", kind="ServiceMonitor", name=name),
+        ObjectKey(kind="HorizontalPodAutoscaler", name=name),
+        ObjectKey(kind="ScaledObject", name=name),
+        ObjectKey(kind="NetworkPolicy", name=name),
+        ObjectKey(kind="ServiceMonitor", name=name),
         *(key for version in versions for key in version_keys(shape, version) if key.kind == "PodDisruptionBudget"),
     ]
     keys = {key_of(manifest) for manifest in wanted}

@@ -127,7 +127,7 @@ def test_two_versions_share_no_pod_and_no_name() -> None:
 def test_a_promotion_moves_the_sector_service_and_nothing_else_of_it() -> None:
     """Same name, same port; only the selector's version and the annotations differ."""
     before, after = (sector_objects(SHAPES["full"], model)[0] for model in (V7, V8))
-    assert key_of(before) == key_of(after) == ObjectKey(api_version="v1", kind="Service", name="forecaster-energy")
+    assert key_of(before) == key_of(after) == ObjectKey(kind="Service", name="forecaster-energy")
     assert before["spec"]["selector"] | {MODEL_VERSION: "8"} == after["spec"]["selector"]
     assert before["spec"]["ports"] == after["spec"]["ports"]
 
