@@ -14,7 +14,7 @@ from tandem.domain.errors import BadSetting
 from tandem.domain.ids import SectorId, Symbol, sector_id, symbol
 
 if TYPE_CHECKING:
-    from tandem.rollout.crd import TradingPair
+    from tandem.rollout.trading_pair import TradingPair
 
 SECTORS_FILE = "sectors.yaml"
 PAIRS_FOLDER = "pairs"
@@ -102,7 +102,7 @@ def read_manifests(texts: Iterable[tuple[str, str]]) -> tuple[DeclaredPair, ...]
     texts: (name of the file, its text). A pair declared twice, also with its legs the other way round, is a fault.
     """
     # pydantic takes 0.2 s to import: commands that read no manifest stay quick.
-    from tandem.rollout.crd import TradingPair, parse_trading_pair  # noqa: PLC0415  (see above)
+    from tandem.rollout.trading_pair import TradingPair, parse_trading_pair  # noqa: PLC0415  (see above)
 
     declared: list[DeclaredPair] = []
     faults: list[str] = []

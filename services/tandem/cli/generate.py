@@ -12,7 +12,8 @@ from pydantic.fields import FieldInfo
 
 from tandem.adapters.telemetry import METRICS
 from tandem.adapters.yaml_documents import write_atomically
-from tandem.rollout.crd import API_VERSION, RULES, TRADING_PAIR, TradingPair
+from tandem.rollout.crd import API_VERSION, TRADING_PAIR, TradingPair
+from tandem.rollout.trading_pair import TradingPairSpec
 from tandem.settings import Settings
 
 REFERENCE = Path("docs/reference")
@@ -56,7 +57,7 @@ def metrics_page() -> str:
 def manifest_page() -> str:
     """The fields and rules of the TradingPair manifest, from rollout/crd.py."""
     rows = [(f"`{path}`", default, text) for path, default, text in _fields(TradingPair, "") if path.startswith(("spec.", "metadata.name"))]
-    rules = "\n".join(f"- `{rule.name}`: {rule.message}." for rule in RULES)
+    rules = "\n".join(f"- `{rule.name}`: {rule.message}." for rule in TradingPairSpec.RULES)
     return _page(
         TRADING_PAIR,
         f"`apiVersion: {API_VERSION}`, `kind: {TRADING_PAIR}`. Unknown fields are refused. "

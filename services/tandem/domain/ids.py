@@ -9,8 +9,10 @@ Symbol = NewType("Symbol", str)
 SectorId = NewType("SectorId", str)
 PairId = NewType("PairId", str)  # "KO-PEP": leg a, then leg b
 
-_SYMBOL = re.compile(r"[A-Z][A-Z0-9.]{0,9}")
-_SECTOR = re.compile(r"[a-z][a-z0-9-]{0,39}")
+SYMBOL_PATTERN = r"[A-Z][A-Z0-9.]{0,9}"
+SECTOR_PATTERN = r"[a-z][a-z0-9-]{0,39}"
+_SYMBOL = re.compile(SYMBOL_PATTERN)
+_SECTOR = re.compile(SECTOR_PATTERN)
 _NAMESPACE = uuid.UUID("6f1c7f0e-9d5e-5c39-8d2b-0c8e1a4f7b21")  # fixed for ever: broker-side ids hang on it
 
 

@@ -10,7 +10,7 @@ from tandem.adapters.telemetry import METRICS
 from tandem.cli import verify
 from tandem.cli.generate import manifest_page, metrics_page, settings_page, write_pages
 from tandem.cli.locks import LOCKS, pins
-from tandem.rollout.crd import RULES
+from tandem.rollout.trading_pair import TradingPairSpec
 from tandem.settings import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -118,4 +118,4 @@ def test_the_pages_name_every_setting_series_and_rule() -> None:
     assert all(f"tandem_{name}" in metrics_page() for name in METRICS)
     assert settings_page().count("\n| `") == len(Settings.model_fields)
     assert "|  |" not in settings_page()
-    assert all(rule.name in manifest_page() for rule in RULES)
+    assert all(rule.name in manifest_page() for rule in TradingPairSpec.RULES)
