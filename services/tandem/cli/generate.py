@@ -1,32 +1,38 @@
-"""Reference pages made from the code, so that they cannot tell anything else: `make generate` writes them, `make verify` compares.
+"""What is made from the code, so that it cannot tell anything else: reference pages, and the definitions that the chart installs.
 
-Called as `python -m tandem.cli.generate` in the repository's root, and by cli/verify.py.
+`make generate` writes them, `make verify` compares. Called as `python -m tandem.cli.generate` in the repository's root, and by verify.py.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
+import yaml
 from pydantic import AliasChoices, BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from tandem.adapters.telemetry import METRICS
 from tandem.adapters.yaml_documents import write_atomically
-from tandem.rollout.crd import API_VERSION, TRADING_PAIR, TradingPair
-from tandem.rollout.trading_pair import TradingPairSpec
+from tandem.rollout.crd import KINDS, Kind, definitions
+from tandem.rollout.resources import API_VERSION, ChangeRule, Rule, Strict
 from tandem.settings import Settings
 
 REFERENCE = Path("docs/reference")
+DEFINITIONS = Path("charts/tandem/files/crds")
 _MADE = "<!-- Made by `make generate`. Edit the code instead. -->\n"
+_YAML_WIDTH = 140
+
+
+def generated() -> dict[Path, str]:
+    """Every generated file: its path under the repository's root, and its text."""
+    return pages() | {DEFINITIONS / name: _yaml(document) for name, document in definitions().items()}
 
 
 def pages() -> dict[Path, str]:
-    """Every generated page: its path under the repository's root, and its text."""
-    return {
-        REFERENCE / "settings.md": settings_page(),
-        REFERENCE / "metrics.md": metrics_page(),
-        REFERENCE / "tradingpair.md": manifest_page(),
-    }
+    """Every generated page."""
+    kinds = {REFERENCE / f"{kind.name.lower()}.md": kind_page(kind) for kind in KINDS}
+    return {REFERENCE / "settings.md": settings_page(), REFERENCE / "metrics.md": metrics_page(), **kinds}
 
 
 def settings_page() -> str:
@@ -54,26 +60,66 @@ def metrics_page() -> str:
     )
 
 
-def manifest_page() -> str:
-    """The fields and rules of the TradingPair manifest, from rollout/crd.py."""
-    rows = [(f"`{path}`", default, text) for path, default, text in _fields(TradingPair, "") if path.startswith(("spec.", "metadata.name"))]
-    rules = "\n".join(f"- `{rule.name}`: {rule.message}." for rule in TradingPairSpec.RULES)
+_INTRODUCTIONS = {
+    "TradingPair": "The pair's id is made of its legs, e.g. `KO-PEP`. `tandem apply -f` takes the same manifests without a cluster.",
+    "SectorModel": "One for a sector. The operator runs a forecaster for each version that is needed, and rolls a new one out by "
+    "this policy; what came of it stands in a ModelRollout.",
+    "TradingAccount": "Its name is the account's: the portfolio's `TANDEM_ACCOUNT`.",
+    "ModelRollout": "Written by the operator only: the record of one candidate. Ask for something by an annotation, "
+    "`kubectl annotate mro NAME tandem.trading/request=promote` (`rollback`, `abort`).",
+}
+
+
+def kind_page(kind: Kind) -> str:
+    """Fields, rules, status and columns of a kind, from rollout/."""
+    names = f"`kubectl get {kind.short_name}`; `kubectl get tandem` shows all kinds"
+    rules = "".join(f"- `{rule.name}`: {rule.message}.\n" for rule in _rules(kind.model))
+    status = [(f"`status.{path}`", text) for path, _, text in _fields(kind.status, "")]
+    columns = [(column.name, f"`{column.path}`", "with `-o wide`" if column.wide else "") for column in kind.columns]
     return _page(
-        TRADING_PAIR,
-        f"`apiVersion: {API_VERSION}`, `kind: {TRADING_PAIR}`. Unknown fields are refused. "
-        "The pair's id is made of its legs, e.g. `KO-PEP`.",
-        _table(("Field", "Default", "Meaning"), rows) + f"\nRules across fields:\n\n{rules}\n",
+        kind.name,
+        f"`apiVersion: {API_VERSION}`, `kind: {kind.name}`; {names}. Unknown fields are refused. {_INTRODUCTIONS[kind.name]}",
+        _table(
+            ("Field", "Default", "Meaning"),
+            [
+                ("`metadata.name`", "required", "The name of the resource."),
+                *((f"`spec.{path}`", default, text) for path, default, text in _fields(kind.spec, "")),
+            ],
+        )
+        + (f"\nRules across fields; a refusal names the rule:\n\n{rules}" if rules else "")
+        + "\n## Status\n\n"
+        + _table(("Field", "Meaning"), status)
+        + "\n## Conditions\n\n"
+        + _table(("Condition", "True when"), [(f"`{name}`", text) for name, text in kind.conditions.items()])
+        + "\n## Columns\n\n"
+        + _table(("Column", "From", ""), columns),
     )
 
 
+def _rules(model: type[BaseModel]) -> list[Rule | ChangeRule]:
+    """The rules of a manifest and of every part of it."""
+    own: list[Rule | ChangeRule] = [*model.RULES, *model.CHANGE_RULES] if issubclass(model, Strict) else []
+    parts = (_part(field.annotation) for field in model.model_fields.values())
+    return own + [rule for part, _ in parts if part is not None for rule in _rules(part)]
+
+
 def _fields(model: type[BaseModel], prefix: str) -> Iterable[tuple[str, str, str]]:
-    """(path, default, description) of each field that is described or has fields of its own."""
+    """(path, default, description) of each field that has none of its own; a list's entries stand behind []."""
     for field in model.model_fields.values():
-        path, inner = f"{prefix}{field.alias}", field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from _fields(inner, f"{path}.")
-        elif field.description:
-            yield path, _default(field), field.description
+        path = f"{prefix}{field.alias}"
+        part, many = _part(field.annotation)
+        if part is None or many:
+            yield path, _default(field), field.description or ""
+        if part is not None:
+            yield from _fields(part, f"{path}[]." if many else f"{path}.")
+
+
+def _part(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
+    """The model in `X`, `X | None`, `list[X]` or `tuple[X, ...]`, and whether there are many of it."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation, False
+    found = next((part for inner in get_args(annotation) if (part := _part(inner))[0] is not None), (None, False))
+    return found[0], found[1] or get_origin(annotation) in (list, tuple)
 
 
 def _variable(name: str, field: FieldInfo) -> str:
@@ -86,10 +132,18 @@ def _variable(name: str, field: FieldInfo) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    value = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
-    if value == "":
+    value = field.get_default(call_default_factory=True)
+    value = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if value is None or value in ("", [], (), {}):
         return "none"
+    if isinstance(value, list):
+        value = json.dumps([item.model_dump(mode="json", by_alias=True) for item in value])
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _yaml(document: Any) -> str:
+    text: str = yaml.safe_dump(document, sort_keys=False, width=_YAML_WIDTH, allow_unicode=True)
+    return f"# Made by `make generate` from services/tandem/rollout. Edit the code instead.\n{text}"
 
 
 def _page(title: str, introduction: str, body: str) -> str:
@@ -101,12 +155,12 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
 
-def write_pages(root: Path) -> None:
-    """Write every page under the repository's root."""
-    for path, text in pages().items():
+def write(root: Path) -> None:
+    """Write every generated file under the repository's root."""
+    for path, text in generated().items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(root / path, text)
 
 
 if __name__ == "__main__":
-    write_pages(Path.cwd())
+    write(Path.cwd())

@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from tandem.adapters.config_files import load_declared, load_sectors
-from tandem.cli.generate import pages
+from tandem.cli.generate import DEFINITIONS, generated
 from tandem.cli.locks import locks_agree, locks_are_resolved, locks_name_no_host, locks_satisfy_project
 from tandem.domain.errors import TandemError
 
@@ -30,18 +30,21 @@ def configuration_loads(root: Path) -> list[str]:
     return faults
 
 
-def pages_are_generated(root: Path) -> list[str]:
-    """docs/reference says what the code says."""
-    return [
+def generated_files_agree(root: Path) -> list[str]:
+    """docs/reference and the chart's definitions say what the code says, and the chart installs no other ones."""
+    texts = generated()
+    faults = [
         f"{path}: differs from what the code says; run `make generate`"
-        for path, text in pages().items()
+        for path, text in texts.items()
         if not (root / path).is_file() or (root / path).read_text() != text
     ]
+    found = (path.relative_to(root) for path in sorted((root / DEFINITIONS).glob("*")))
+    return faults + [f"{path}: no kind of the code has this definition; remove it" for path in found if path not in texts]
 
 
 CHECKS: tuple[Callable[[Path], list[str]], ...] = (
     configuration_loads,
-    pages_are_generated,
+    generated_files_agree,
     locks_name_no_host,
     locks_satisfy_project,
     locks_agree,

@@ -4,17 +4,49 @@ The pydantic models are the source; `make generate` writes charts/tandem/files/c
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tandem.rollout.conditions import READY
-from tandem.rollout.model_rollout import MODEL_ROLLOUT, ModelRollout, ModelRolloutSpec, ModelRolloutStatus
+from tandem.rollout.model_rollout import (
+    CANDIDATE_READY,
+    GATE_PASSED,
+    MODEL_ROLLOUT,
+    PROMOTED,
+    REPLAY_PASSED,
+    ROLLED_BACK,
+    ModelRollout,
+    ModelRolloutSpec,
+    ModelRolloutStatus,
+)
 from tandem.rollout.resources import API_VERSION, GROUP, VERSION, Status, Strict
 from tandem.rollout.schema import Schema, structural
-from tandem.rollout.sector_model import SECTOR_MODEL, SectorModel, SectorModelSpec, SectorModelStatus
-from tandem.rollout.trading_account import TRADING_ACCOUNT, TradingAccount, TradingAccountSpec, TradingAccountStatus
-from tandem.rollout.trading_pair import TRADING_PAIR, TradingPair, TradingPairSpec, TradingPairStatus, parse_trading_pair
+from tandem.rollout.sector_model import (
+    MODEL_RESOLVED,
+    PROGRESSING,
+    REGISTRY_REACHABLE,
+    SECTOR_MODEL,
+    SectorModel,
+    SectorModelSpec,
+    SectorModelStatus,
+)
+from tandem.rollout.trading_account import (
+    CREDENTIALS_FOUND,
+    TRADING_ACCOUNT,
+    TradingAccount,
+    TradingAccountSpec,
+    TradingAccountStatus,
+)
+from tandem.rollout.trading_pair import (
+    ACCEPTED,
+    IN_MODEL,
+    TRADING_PAIR,
+    TradingPair,
+    TradingPairSpec,
+    TradingPairStatus,
+    parse_trading_pair,
+)
 
 __all__ = ["API_VERSION", "GROUP", "KINDS", "TRADING_PAIR", "VERSION", "Column", "Kind", "TradingPair", "definitions", "parse_trading_pair"]
 
@@ -47,6 +79,7 @@ class Kind:
     spec: type[Strict]
     status: type[Status]
     columns: Sequence[Column]
+    conditions: Mapping[str, str]  # each with what is the case when it is True
     scalable: bool = False
 
     @property
@@ -80,6 +113,11 @@ KINDS: tuple[Kind, ...] = (
             _REASON,
             _AGE,
         ),
+        conditions={
+            ACCEPTED: "No older object declares the same two legs, either way round.",
+            IN_MODEL: "The version of the sector's model that is acted on holds the pair; until then the pair waits.",
+            READY: "Both: the services know the pair and have forecasts of it.",
+        },
     ),
     Kind(
         name=SECTOR_MODEL,
@@ -99,6 +137,12 @@ KINDS: tuple[Kind, ...] = (
             Column(name="Rollout", path=".status.rollout", wide=True),
             _AGE,
         ),
+        conditions={
+            REGISTRY_REACHABLE: "The registry answered at the last look. While it does not, the stable version goes on.",
+            MODEL_RESOLVED: "The wanted version is registered, has a bundle of ours, and is not quarantined.",
+            PROGRESSING: "A rollout is under way.",
+            READY: "The forecasters of the version that is acted on are Ready.",
+        },
         scalable=True,
     ),
     Kind(
@@ -117,6 +161,10 @@ KINDS: tuple[Kind, ...] = (
             _REASON,
             _AGE,
         ),
+        conditions={
+            CREDENTIALS_FOUND: "The Secret of the broker's credentials is there.",
+            READY: "The services were told the wanted mode, and the credentials are there.",
+        },
     ),
     Kind(
         name=MODEL_ROLLOUT,
@@ -138,6 +186,13 @@ KINDS: tuple[Kind, ...] = (
             Column(name="Message", path=".status.message", wide=True),
             _AGE,
         ),
+        conditions={
+            REPLAY_PASSED: "The recorded span of the version's training was decided again and gave the same digest.",
+            CANDIDATE_READY: "The candidate's forecaster was Ready: digest verified, state rebuilt, lag gone.",
+            GATE_PASSED: "Every gate passed at its newest look.",
+            PROMOTED: "The routing pointer names the candidate, and it was not taken back.",
+            ROLLED_BACK: "The candidate was acted on and taken back.",
+        },
     ),
 )
 

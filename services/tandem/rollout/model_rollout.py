@@ -5,7 +5,7 @@ operator that was killed reads here where it stood. Here: both, and the way betw
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -15,12 +15,12 @@ from tandem.domain.forecasts import ModelRef
 from tandem.domain.ids import SectorId
 from tandem.domain.units import NS_PER_S, ns_of_rfc3339, rfc3339
 from tandem.rollout.conditions import Condition, Conditions, Finding, updated
+from tandem.rollout.labels import MANAGED_BY, MANAGER, SECTOR, Owner
 from tandem.rollout.resources import API_VERSION, ChangeRule, Metadata, SectorText, Status, Strict, VersionText, Written
 from tandem.rollout.sector_model import RolloutSpec
 from tandem.rollout.state import HISTORY_MAX, GateResult, Moment, Outcome, RolloutState, Step, Verdict
 
 MODEL_ROLLOUT = "ModelRollout"
-SECTOR_LABEL = "tandem.trading/sector"
 # Conditions: how far the candidate came; see findings_of.
 REPLAY_PASSED, CANDIDATE_READY, GATE_PASSED = "ReplayPassed", "CandidateReady", "GatePassed"
 PROMOTED, ROLLED_BACK = "Promoted", "RolledBack"
@@ -139,8 +139,8 @@ class ModelRollout(Strict):
     status: Any = Field(default=None, description="Where the rollout stands; see ModelRolloutStatus.read.")
 
 
-def document_of(state: RolloutState, policy: RolloutSpec, *, namespace: str, owner: Mapping[str, Any]) -> dict[str, Any]:
-    """The ModelRollout to create for a new state, without its status. owner: the SectorModel as the cluster shows it."""
+def document_of(state: RolloutState, policy: RolloutSpec, *, namespace: str, owner: Owner) -> dict[str, Any]:
+    """The ModelRollout to create for a new state, without its status. owner: the SectorModel."""
     spec = ModelRolloutSpec(
         sector=state.sector,
         model=state.candidate.name,
@@ -148,24 +148,14 @@ def document_of(state: RolloutState, policy: RolloutSpec, *, namespace: str, own
         stable=VersionRef(version=state.stable.version, digest=state.stable.digest) if state.stable else None,
         policy=policy,
     )
-    metadata = owner["metadata"]
     return {
         "apiVersion": API_VERSION,
         "kind": MODEL_ROLLOUT,
         "metadata": {
             "name": state.name,
             "namespace": namespace,
-            "labels": {SECTOR_LABEL: state.sector},
-            "ownerReferences": [
-                {
-                    "apiVersion": owner["apiVersion"],
-                    "kind": owner["kind"],
-                    "name": metadata["name"],
-                    "uid": metadata["uid"],
-                    "controller": True,
-                    "blockOwnerDeletion": True,
-                }
-            ],
+            "labels": {SECTOR: state.sector, MANAGED_BY: MANAGER},
+            "ownerReferences": [owner.reference()],
         },
         "spec": spec.model_dump(mode="json", by_alias=True, exclude_none=True),
     }

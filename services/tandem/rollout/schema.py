@@ -57,7 +57,18 @@ def _merged(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mappin
 
 
 def _default(value: Any, schema: Mapping[str, Any]) -> Schema:
-    """What the API server writes where nothing is given: {} for a mapping whose fields have defaults, so that each of them stands once."""
+    """What the API server writes where nothing is given.
+
+    {} for a mapping whose fields have defaults, so that each of them stands once; in full where rules hold across its fields, because the
+    API server tries them on the default as it is written.
+    """
     if value is None:
         return {}
-    return {"default": {} if "properties" in schema else value}
+    in_full = "properties" not in schema or "x-kubernetes-validations" in schema
+    return {"default": _without_null(value) if in_full else {}}
+
+
+def _without_null(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_null(inner) for key, inner in value.items() if inner is not None}
+    return [_without_null(inner) for inner in value] if isinstance(value, list) else value

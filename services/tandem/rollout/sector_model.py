@@ -17,17 +17,18 @@ from tandem.rollout.conditions import Conditions
 from tandem.rollout.faults import Fault, parse
 from tandem.rollout.policy import CanaryStep, Claim, GatePolicy, OperationalPolicy, RolloutPolicy
 from tandem.rollout.resources import ChangeRule, Metadata, Money, Quantity, Rule, SectorText, Status, Strict, VersionText
+from tandem.rollout.sector_shape import REPLICAS_MAX, Autoscaling
 
 SECTOR_MODEL = "SectorModel"
 CANDIDATE_ALIAS = "candidate"  # followed when a manifest names neither alias nor version
 # Conditions: the forecaster of the stable version serves; the wanted version is there; a rollout is under way; MLflow answers.
 MODEL_RESOLVED, PROGRESSING, REGISTRY_REACHABLE = "ModelResolved", "Progressing", "RegistryReachable"
-REPLICAS_MAX = 3  # every replica reads all ticks of the sector: more copies are spares, not speed
 CANARY_STEPS_MAX = 10
 _RESERVED_ALIAS = re.compile(r"^(latest|v[0-9]+)$")
 _GATE = GatePolicy()
 _OPERATIONS = OperationalPolicy()
 _ROLLOUT = RolloutPolicy()
+_SCALING = Autoscaling()
 _CANARY_BARS: Any = next(field.default for field in fields(CanaryStep) if field.name == "bars")
 _CLAIMS: Mapping[str, Claim] = {"NonInferior": Claim.NON_INFERIOR, "Superior": Claim.SUPERIOR}
 _HANDOVERS: Mapping[str, Handover] = {"HandOver": Handover.HAND_OVER, "Hold": Handover.HOLD, "Flatten": Handover.FLATTEN}
@@ -76,12 +77,16 @@ class AutoscalingSpec(Strict):
 
     enabled: bool = Field(default=False, description="True: the number of forecasters follows the load.")
     kind: Literal["HPA", "KEDA"] = Field(
-        default="HPA", description="HPA: by CPU. KEDA: by the lag of the sector's tick topic; needs KEDA in the cluster."
+        default=_SCALING.kind.value, description="HPA: by CPU. KEDA: by the lag of the sector's tick topic; needs KEDA in the cluster."
     )
-    min_replicas: int = Field(default=1, ge=1, le=REPLICAS_MAX, description="At least so many forecasters.")
-    max_replicas: int = Field(default=2, ge=1, le=REPLICAS_MAX, description="At most so many forecasters.")
-    target_cpu_utilization: int = Field(default=80, ge=1, le=100, description="HPA: percent of the requested CPU to aim at.")
-    lag_threshold: int = Field(default=1000, ge=1, le=1_000_000, description="KEDA: records behind, per forecaster, to aim at.")
+    min_replicas: int = Field(default=_SCALING.replicas_min, ge=1, le=REPLICAS_MAX, description="At least so many forecasters.")
+    max_replicas: int = Field(default=_SCALING.replicas_max, ge=1, le=REPLICAS_MAX, description="At most so many forecasters.")
+    target_cpu_utilization: int = Field(
+        default=_SCALING.cpu_percent, ge=1, le=100, description="HPA: percent of the requested CPU to aim at."
+    )
+    lag_threshold: int = Field(
+        default=_SCALING.lag_records, ge=1, le=1_000_000, description="KEDA: records behind, per forecaster, to aim at."
+    )
 
 
 class ResourcesSpec(Strict):

@@ -8,9 +8,9 @@ import pytest
 
 from tandem.adapters.telemetry import METRICS
 from tandem.cli import verify
-from tandem.cli.generate import manifest_page, metrics_page, settings_page, write_pages
+from tandem.cli.generate import DEFINITIONS, kind_page, metrics_page, settings_page, write
 from tandem.cli.locks import LOCKS, pins
-from tandem.rollout.trading_pair import TradingPairSpec
+from tandem.rollout.crd import KINDS
 from tandem.settings import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -24,7 +24,7 @@ def root(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
     for name in ("pyproject.toml", "Makefile"):
         shutil.copy(ROOT / name, tmp_path)
-    write_pages(tmp_path)
+    write(tmp_path)
     return tmp_path
 
 
@@ -45,7 +45,7 @@ def test_a_right_repository_passes(root: Path) -> None:
     """Every check that needs no package index is quiet on the repository as it is."""
     checks = (
         verify.configuration_loads,
-        verify.pages_are_generated,
+        verify.generated_files_agree,
         verify.locks_name_no_host,
         verify.locks_satisfy_project,
         verify.locks_agree,
@@ -58,8 +58,18 @@ def test_a_page_that_was_edited_is_found(root: Path) -> None:
     """Also one that is missing."""
     change(root / "docs/reference/settings.md", "Settings", "Setting")
     (root / "docs/reference/metrics.md").unlink()
-    faults = verify.pages_are_generated(root)
+    faults = verify.generated_files_agree(root)
     assert [fault.split(":")[0] for fault in faults] == ["docs/reference/settings.md", "docs/reference/metrics.md"]
+
+
+def test_a_definition_that_was_edited_or_left_behind_is_found(root: Path) -> None:
+    """The chart installs what the models say, and nothing else."""
+    change(root / DEFINITIONS / "tradingpairs.yaml", "- tp\n", "- pair\n")
+    (root / DEFINITIONS / "orders.yaml").write_text("kind: CustomResourceDefinition\n")
+    assert [fault.split(":")[0] for fault in verify.generated_files_agree(root)] == [
+        str(DEFINITIONS / "tradingpairs.yaml"),
+        str(DEFINITIONS / "orders.yaml"),
+    ]
 
 
 @pytest.mark.parametrize("line", ["--index-url https://index.example/simple", "x @ file:///tmp/x", "--find-links wheels"])
@@ -118,4 +128,4 @@ def test_the_pages_name_every_setting_series_and_rule() -> None:
     assert all(f"tandem_{name}" in metrics_page() for name in METRICS)
     assert settings_page().count("\n| `") == len(Settings.model_fields)
     assert "|  |" not in settings_page()
-    assert all(rule.name in manifest_page() for rule in TradingPairSpec.RULES)
+    assert all(rule.name in kind_page(kind) for kind in KINDS for rule in (*kind.spec.RULES, *kind.spec.CHANGE_RULES, *kind.model.RULES))
