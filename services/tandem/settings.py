@@ -54,6 +54,11 @@ class Settings(BaseSettings):
     account: str = Field(
         default="paper", pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", description="Portfolio: the name of its TradingAccount."
     )
+    namespace: str = Field(default="", description="Operator: the namespace that it watches.")
+    identity: str = Field(default="", validation_alias="POD_NAME", description="Operator: its name on the Lease; the pod's.")
+    forecaster_template: Path | None = Field(
+        default=None, description="Operator: file with what the forecasters that it makes have in common."
+    )
     capital_usd: str = Field(default="1000000", description="Portfolio: equity that the book opens with, must equal the broker's.")
 
 

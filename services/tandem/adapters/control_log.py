@@ -1,5 +1,7 @@
 """The control topic as a table: the newest record of each key, kept up to date by polling."""
 
+from collections.abc import Mapping
+
 from tandem.adapters import topics
 from tandem.adapters.codec import decode_control, encode_control
 from tandem.adapters.kafka_log import KafkaReader, KafkaWriter
@@ -30,6 +32,11 @@ class ControlTable:
             return False
         self._records[key] = new
         return new != old
+
+    @property
+    def records(self) -> Mapping[str, ControlRecord]:
+        """Every record by its key."""
+        return self._records
 
     @property
     def pairs(self) -> dict[str, PairSpec]:

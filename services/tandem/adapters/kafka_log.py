@@ -134,12 +134,18 @@ class KafkaReader:
         return {(p.topic, p.partition): self._consumer.committed(p) or 0 for p in self._partitions}
 
     def end_offsets(self) -> dict[tuple[str, int], int]:
-        """The offset after the last record of each partition, now."""
-        return {(p.topic, p.partition): offset for p, offset in self._consumer.end_offsets(self._partitions).items()}
+        """The offset after the last record of each partition, now. Raises Transient."""
+        try:
+            return {(p.topic, p.partition): offset for p, offset in self._consumer.end_offsets(self._partitions).items()}
+        except KafkaError as error:
+            raise Transient(f"cannot ask for offsets: {error!r}") from error
 
     def position(self, partition: tuple[str, int]) -> int:
-        """The offset that the next poll starts at."""
-        return int(self._consumer.position(TopicPartition(*partition)))
+        """The offset that the next poll starts at. Raises Transient."""
+        try:
+            return int(self._consumer.position(TopicPartition(*partition)))
+        except KafkaError as error:
+            raise Transient(f"cannot ask for offsets: {error!r}") from error
 
     def seek_to_beginning(self) -> None:
         """Read everything that is retained, whatever was committed."""
