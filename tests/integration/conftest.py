@@ -18,6 +18,7 @@ import pytest
 import redis
 from kafka import KafkaAdminClient
 
+from cluster import binaries, control_plane
 from tandem.domain.errors import TandemError
 from tandem.local import kafka as local_kafka
 from tandem.local import mlflow as local_mlflow
@@ -138,6 +139,25 @@ def mlflow_uri(home: Path, children: Children, postgres_server: str) -> str:
     except TandemError as error:
         pytest.fail(f"MLflow does not start: {error}", pytrace=False)
     return local_mlflow.url(port)
+
+
+@pytest.fixture(scope="session")
+def kube_api(home: Path, children: Children) -> control_plane.KubeApi:
+    """A running API server with its etcd and controller manager; no node. Shared by all modules: work in `kube_namespace`."""
+    place = control_plane.Place(folder=home / "kubernetes", port=free_port(), etcd_port=free_port(), etcd_peer_port=free_port())
+    try:
+        return control_plane.start(place, binaries.locate(binaries.CONTROL_PLANE), children)
+    except TandemError as error:
+        pytest.fail(f"Kubernetes does not start: {error}", pytrace=False)
+
+
+@pytest.fixture
+def kube_namespace(kube_api: control_plane.KubeApi) -> Iterator[str]:
+    """The name of a new namespace, given back to the server's garbage collection afterwards."""
+    name = f"test-{uuid4().hex[:12]}"
+    kube_api.create_namespace(name)
+    yield name
+    kube_api.kubectl("delete", "namespace", name, "--wait=false")
 
 
 def free_port() -> int:
