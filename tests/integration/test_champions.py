@@ -5,11 +5,11 @@ from uuid import uuid4
 
 import pytest
 
-from tandem.adapters.mlflow_registry import CHAMPION, DIGEST_TAG
 from tandem.domain.errors import Permanent, Transient
 from tandem.domain.forecasts import ModelRef
 from tandem.local.champions import champion
 from tandem.quant.bundle import model_name
+from tandem.rollout.registry_names import CHAMPION, DIGEST_TAG
 
 
 def register(mlflow_uri: str, sector: str, folder: Path, tags: dict[str, str]) -> str:

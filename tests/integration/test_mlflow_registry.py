@@ -17,9 +17,6 @@ import pytest
 from model_cases import market, tiny_options
 from service_process import free_port
 from tandem.adapters.mlflow_registry import (
-    CANDIDATE,
-    CHAMPION,
-    DIGEST_TAG,
     PREVIOUS,
     load_bundle,
     log_and_register,
@@ -34,6 +31,7 @@ from tandem.domain.ids import PairId, SectorId
 from tandem.quant.bundle import Bundle
 from tandem.quant.features import FEATURES
 from tandem.quant.hybrid import hybrid
+from tandem.rollout.registry_names import CANDIDATE, CHAMPION, DIGEST_TAG
 from tandem.trainer.card import model_card, model_summary
 from tandem.trainer.main import SectorTask, train_sector
 from tandem.trainer.sectors import register_sector

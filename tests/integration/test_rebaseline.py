@@ -18,7 +18,7 @@ from tandem.adapters.bar_store import PostgresBarStore
 from tandem.adapters.calendar import session_grid
 from tandem.adapters.config_files import Sectors
 from tandem.adapters.decision_log import DecisionLog
-from tandem.adapters.mlflow_registry import CANDIDATE, CHAMPION, load_bundle, promote, resolve_alias
+from tandem.adapters.mlflow_registry import load_bundle, promote, resolve_alias
 from tandem.adapters.model_history import ModelHistory
 from tandem.adapters.postgres import upgrade
 from tandem.cli.main import app
@@ -26,6 +26,7 @@ from tandem.domain.ids import PairId, SectorId, Symbol
 from tandem.domain.market import Bar
 from tandem.quant.bundle import model_name
 from tandem.rollout.gates import Policy
+from tandem.rollout.registry_names import CANDIDATE, CHAMPION
 from tandem.trainer.rebaseline import Run, Setup, rebaseline
 from tandem.trainer.schedule import occasion, run_ns
 

@@ -18,13 +18,21 @@ from tandem.domain.errors import BadRecord, Permanent, TandemError, Transient
 from tandem.domain.forecasts import ModelRef
 from tandem.domain.units import utc
 from tandem.quant.bundle import Bundle, decode, encode, model_name
+from tandem.rollout.registry_names import (
+    CHAMPION,
+    COMMIT_TAG,
+    DATA_TAG,
+    DIGEST_TAG,
+    PAIRS_TAG,
+    PREVIOUS,
+    SEED_TAG,
+    TAG_PREFIX,
+    TRAINED_TO_TAG,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-CHAMPION, PREVIOUS, CANDIDATE = "champion", "previous", "candidate"
-_TAG_PREFIX = "tandem."
-DIGEST_TAG, DATA_TAG, SEED_TAG, COMMIT_TAG = (_TAG_PREFIX + name for name in ("digest", "data_digest", "seed", "commit"))
 _FOLDER = "bundle"  # of the bundle's files within the logged model
 _LOADER_MODULES = (
     "__init__.py",
@@ -65,7 +73,14 @@ def log_and_register(
             return ModelRef(name=name, version=known, digest=digest)
         experiment = _experiment(client, f"pairs_trading/{bundle.sector}")
         note = (summary or card)[:_NOTE_CHARACTERS_MAX]
-        tags = {DIGEST_TAG: digest, DATA_TAG: bundle.data_digest, SEED_TAG: str(bundle.seed), COMMIT_TAG: commit or "unknown"}
+        tags = {
+            DIGEST_TAG: digest,
+            DATA_TAG: bundle.data_digest,
+            SEED_TAG: str(bundle.seed),
+            COMMIT_TAG: commit or "unknown",
+            TRAINED_TO_TAG: str(bundle.trained_to_ns),
+            PAIRS_TAG: ",".join(sorted(pair.pair for pair in bundle.pairs)),
+        }
         files = {"model_card.md": card.encode()} | dict(figures or {})
         version = _log(client, experiment, bundle, tags=tags | {"mlflow.note.content": note}, files=files)
         client.update_model_version(name, version, description=note)
@@ -150,7 +165,7 @@ def _log(client: "MlflowClient", experiment: str, bundle: Bundle, *, tags: Mappi
             pip_requirements=_requirements(),
             metadata={"digest": bundle.digest, "features": list(bundle.features)},
         )
-        own = {key: value for key, value in tags.items() if key.startswith(_TAG_PREFIX)}
+        own = {key: value for key, value in tags.items() if key.startswith(TAG_PREFIX)}
         registered = mlflow.register_model(model.model_uri, name, tags=own)
         client.set_tag(run.info.run_id, "tandem.version", registered.version)
     return str(registered.version)

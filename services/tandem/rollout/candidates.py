@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from tandem.domain.forecasts import ModelRef
 from tandem.rollout.observed import RegisteredVersion
+from tandem.rollout.registry_names import CANDIDATE, CHAMPION
 from tandem.rollout.state import Outcome, RolloutState, Step
 
-CHAMPION, PREVIOUS, CANDIDATE = "champion", "previous", "candidate"
 _REPLACEABLE = (Step.REPLAY, Step.WARM)  # nothing has been compared yet
 UP_TO_DATE, NO_CANDIDATE = "UpToDate", "NoCandidate"  # reasons of a Hold in which nothing is wrong
 QUIET = (UP_TO_DATE, NO_CANDIDATE, "RolloutRunning", "AlreadyTried")
@@ -44,7 +44,7 @@ def choose(
     """The version whose rollout should run: that of `current` while it keeps its place, a new one, or a Hold.
 
     versions: None when the registry is away. name: of the registered model. stable: what the routing pointer names, None without one.
-    refused: versions whose rollout has ended without success; a person's request to start one leaves it out.
+    refused: versions whose rollout has ended without success; a person's request to start one leaves it out. A Hold never stops `current`.
     """
     running = current if current is not None and current.step is not Step.DONE else None
     if versions is None:

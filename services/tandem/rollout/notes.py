@@ -3,8 +3,9 @@
 from dataclasses import dataclass, replace
 
 from tandem.rollout.observed import Announce, Evidence, Observed
+from tandem.rollout.registry_names import QUARANTINE_TAG
 from tandem.rollout.state import HISTORY_MAX, GateResult, Moment, Outcome, RolloutState, Step, Verdict
-from tandem.rollout.wishes import QUARANTINE_TAG, QUARANTINED
+from tandem.rollout.wishes import QUARANTINED
 
 ENTERED = "entered"  # a mark among the gates: how many paired bars there were when the step began
 _COUNTED = (Step.CANARY, Step.WATCH)  # the steps that last for a number of bars

@@ -11,7 +11,6 @@ from math import ceil
 from tandem.domain.control import Canary, PinnedVersion, RoutingPointer
 from tandem.domain.forecasts import ModelRef
 from tandem.domain.ids import PairId
-from tandem.rollout.candidates import CHAMPION, PREVIOUS
 from tandem.rollout.observed import (
     Action,
     EnsureForecaster,
@@ -24,9 +23,9 @@ from tandem.rollout.observed import (
     TagVersion,
 )
 from tandem.rollout.policy import RolloutPolicy
+from tandem.rollout.registry_names import CHAMPION, PREVIOUS, PROMOTED_TAG, QUARANTINE_TAG
 from tandem.rollout.state import Outcome, RolloutState, Step
 
-QUARANTINE_TAG, PROMOTED_TAG = "tandem.quarantined", "tandem.promoted_epoch"
 QUARANTINED = (Outcome.REFUSED, Outcome.ROLLED_BACK)  # the outcomes after which a version is not tried again
 
 

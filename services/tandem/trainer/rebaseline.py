@@ -12,7 +12,7 @@ import numpy as np
 from tandem.adapters.config_files import Sectors
 from tandem.adapters.decision_log import Decision, DecisionLog, Outcome
 from tandem.adapters.market_file import MarketData
-from tandem.adapters.mlflow_registry import CANDIDATE, CHAMPION, load_bundle, log_and_register, resolve_alias, set_alias
+from tandem.adapters.mlflow_registry import load_bundle, log_and_register, resolve_alias, set_alias
 from tandem.adapters.model_history import ModelHistory
 from tandem.domain.errors import BadSetting, Permanent, Transient
 from tandem.domain.forecasts import ModelRef
@@ -21,6 +21,7 @@ from tandem.domain.units import utc
 from tandem.quant.bundle import Bundle, model_name
 from tandem.quant.panel import Panel
 from tandem.rollout.gates import Candidate, Gate, Policy, Standing, gates, needs, wanted
+from tandem.rollout.registry_names import CANDIDATE, CHAMPION
 from tandem.trainer.card_figures import card_of
 from tandem.trainer.data import training_panel
 from tandem.trainer.diagnostics import drifts, record_training_run

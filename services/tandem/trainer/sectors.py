@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tandem.adapters.market_file import MarketData
-from tandem.adapters.mlflow_registry import CANDIDATE, CHAMPION, log_and_register, promote, resolve_alias, set_alias
+from tandem.adapters.mlflow_registry import log_and_register, promote, resolve_alias, set_alias
 from tandem.domain.errors import BadSetting
 from tandem.domain.forecasts import ModelRef
 from tandem.domain.ids import PairId, SectorId, Symbol, pair_legs
 from tandem.quant.bundle import Bundle, RejectedSymbol, decode, encode
 from tandem.quant.panel import Panel
+from tandem.rollout.registry_names import CANDIDATE, CHAMPION
 from tandem.trainer.card import model_card, model_summary
 from tandem.trainer.data import sound_panel, training_panel
 from tandem.trainer.main import Progress, SectorTask, Training, train
