@@ -4,13 +4,14 @@ Values and small helpers; process.py makes the one Context of a process. Reconci
 (refused without the lease) and `control` (the same), tell people through `events`, and ask for another look through `wake`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tandem.operator.control import ControlTopic
 from tandem.operator.events import Events
 from tandem.operator.objects import Objects
+from tandem.operator.queue import WorkQueue
 from tandem.ports import Cluster, Conflict, Manifest
 from tandem.settings import Settings
 
@@ -67,3 +68,23 @@ class Context:
             self.objects.drop(kind, name, uid)
         else:
             self.objects.put(found)
+
+
+class Part(Protocol):
+    """What one part of the operator adds: reconciles, and who is to look when something has changed. process.py knows them all."""
+
+    def register(self, queue: WorkQueue) -> None:
+        """Say who looks at which kinds."""
+        ...
+
+    def concerned(self, manifest: Manifest) -> Iterable[tuple[str, str]]:
+        """Kind and name of the other objects of this part that are to be looked at when this object, of any watched kind, has changed."""
+        ...
+
+    def told(self, key: str) -> Iterable[tuple[str, str]]:
+        """Kind and name of the objects of this part that are to be looked at when this key of the control topic has changed."""
+        ...
+
+    def resync(self) -> None:
+        """After everything was listed anew, under the lease: what no single object's look would find. Raises TandemError."""
+        ...
