@@ -1,0 +1,119 @@
+{{/*
+One of our services: a Deployment with one pod, and its Service. Recreate, because two at once would both write.
+
+(root, component, name, env, wait, args?, command?, labels?, volumes?, mounts?, initContainers?, resources by options)
+*/}}
+{{- define "tandem.serviceDeployment" -}}
+{{- $root := .root -}}
+{{- $options := fromYaml (include "tandem.options" (dict "root" $root "component" .component)) -}}
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {{ .name }}
+  labels:
+    {{- include "tandem.labels" . | nindent 4 }}
+    {{- with .labels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+spec:
+  replicas: 1
+  revisionHistoryLimit: 3
+  strategy: {type: Recreate}
+  selector:
+    matchLabels:
+      {{- include "tandem.selectorLabels" . | nindent 6 }}
+      {{- with .labels }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
+  template:
+    metadata:
+      labels:
+        {{- include "tandem.labels" . | nindent 8 }}
+        {{- with .labels }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+        {{- with $options.labels }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      annotations:
+        checksum/config: {{ include "tandem.checksum" $root | quote }}
+        {{- with $options.annotations }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+    spec:
+      {{- include "tandem.podHead" (dict "root" $root "component" .component "options" $options) | nindent 6 }}
+      terminationGracePeriodSeconds: 30
+      {{- $more := concat (.initContainers | default list) $options.initContainers }}
+      {{- if or .wait $more }}
+      initContainers:
+        {{- if .wait }}
+        {{- include "tandem.waitContainer" (dict "root" $root "role" "services" "env" .env "for" .wait) | nindent 8 }}
+        {{- end }}
+        {{- with $more }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      {{- end }}
+      containers:
+        - name: {{ .component }}
+          {{- include "tandem.containerImage" (dict "root" $root "role" "services") | nindent 10 }}
+          command: {{ .command | default (list "python" "-m" (printf "tandem.%s.main" .component)) | toJson }}
+          {{- with .args }}
+          args: {{- toYaml . | nindent 12 }}
+          {{- end }}
+          env:
+            {{- .env | nindent 12 }}
+            {{- with $options.extraEnv }}
+            {{- toYaml . | nindent 12 }}
+            {{- end }}
+          {{- with $options.extraEnvFrom }}
+          envFrom: {{- toYaml . | nindent 12 }}
+          {{- end }}
+          ports:
+            - {name: http, containerPort: 8080}
+          {{- include "tandem.probes" . | nindent 10 }}
+          lifecycle:
+            preStop:
+              sleep: {seconds: 2}
+          {{- with $options.resources }}
+          resources: {{- toYaml . | nindent 12 }}
+          {{- end }}
+          {{- include "tandem.containerSecurity" . | nindent 10 }}
+          volumeMounts:
+            - {name: tmp, mountPath: /tmp}
+            - {name: config, mountPath: /etc/tandem, readOnly: true}
+            {{- with concat (.mounts | default list) $options.extraVolumeMounts }}
+            {{- toYaml . | nindent 12 }}
+            {{- end }}
+      volumes:
+        - name: tmp
+          emptyDir: {}
+        {{- include "tandem.configVolume" $root | nindent 8 }}
+        {{- include "tandem.scriptsVolume" $root | nindent 8 }}
+        {{- with concat (.volumes | default list) $options.extraVolumes }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+{{- end -}}
+
+{{/* (root, component, name, labels?, evenUnready?): the Service in front of it. */}}
+{{- define "tandem.service" -}}
+apiVersion: v1
+kind: Service
+metadata:
+  name: {{ .name }}
+  labels:
+    {{- include "tandem.labels" . | nindent 4 }}
+    {{- with .labels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+spec:
+  {{- if .evenUnready }}
+  publishNotReadyAddresses: true
+  {{- end }}
+  selector:
+    {{- include "tandem.selectorLabels" . | nindent 4 }}
+    {{- with .labels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  ports:
+    - {name: http, port: 8080, targetPort: http}
+{{- end -}}
