@@ -34,8 +34,11 @@ class _Kept:
 class Upkeep:
     """One for the operator; knows what it applied. After a restart it applies everything once."""
 
-    def __init__(self, cluster: Cluster, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._cluster, self._clock = cluster, clock
+    def __init__(
+        self, cluster: Cluster, *, applied: Callable[[Manifest], None] = lambda _: None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """applied: told of each Deployment as the cluster has it now, before the watch tells."""
+        self._cluster, self._applied, self._clock = cluster, applied, clock
         self._kept: dict[ObjectKey, _Kept] = {}
         self._lock = threading.Lock()
 
@@ -57,6 +60,8 @@ class Upkeep:
                 trouble.append(f"{key.kind} {key.name}: {error}")
                 applied = {}  # asked for again after REPEAT_S: its kind may be installed by then
             self._remember(key, manifest, applied)
+            if key.kind == "Deployment":
+                self._applied(applied)
         return tuple(trouble)
 
     def remove(self, keys: Iterable[ObjectKey]) -> None:

@@ -1,0 +1,127 @@
+"""Looks after SectorModels: gather, decide, carry out, tell. The reconcile of the kind SectorModel in the operator's queue.
+
+A look is always the same, whatever caused it: a changed resource, a Deployment that became ready, a webhook, or time. That a version is
+new, or an alias has moved, is found by looking every few seconds (POLL_S): a lost event delays, it never loses.
+"""
+
+import random
+
+from tandem.domain.errors import Permanent, TandemError, Transient
+from tandem.operator.decide import Begin, Continue, Decision, GiveWay, Rest, decide
+from tandem.operator.gather import Sources, gather
+from tandem.operator.replays import ReplayRuns
+from tandem.operator.rollouts import Rollouts, found_deployments
+from tandem.operator.sector_status import REASONS, Look, news, status_of
+from tandem.operator.upkeep import Upkeep
+from tandem.operator.view import Rollout, View, shape_of
+from tandem.ports import Conflict
+from tandem.rollout.deployment import ForecasterTemplate
+from tandem.rollout.labels import MODEL_VERSION
+from tandem.rollout.manifests import Manifest, sector_objects, unwanted_objects
+from tandem.rollout.plan import REASONS as PLANNER_REASONS
+from tandem.rollout.sector_shape import SectorShape
+
+POLL_S = (5.0, 15.0)  # between looks at a sector where nothing happens, by chance within: sectors do not ask the registry together
+ROLLOUT_POLL_S = 3.0  # while a rollout runs: a verdict that is there should not wait
+EVENT_REASONS = REASONS | frozenset(PLANNER_REASONS)  # all that this module and what it calls may tell
+
+
+class Sectors:
+    """The reconcile, see queue.py."""
+
+    def __init__(self, sources: Sources, template: ForecasterTemplate, replays: ReplayRuns) -> None:
+        self._sources, self._template = sources, template
+        self._upkeep = Upkeep(sources.context.cluster, applied=sources.context.objects.put)
+        self._rollouts = Rollouts(sources, self._upkeep, replays)
+
+    def reconcile(self, name: str) -> float | None:
+        """One look at the SectorModel of this name; the seconds to the next one."""
+        view = gather(self._sources, name)
+        if view is None:
+            return None
+        decision = decide(view)
+        shape = shape_of(view, self._template)
+        rollout: Rollout | None = None
+        failure: TandemError | None = None
+        wait, not_applied = "", tuple[str, ...]()
+        try:
+            rollout, wait = self._advance(view, decision, shape)
+            not_applied = self._keep(view, shape, rollout)
+        except (Conflict, Transient) as error:
+            # Nothing is wrong with the sector: what was read is old, or a server is away that the next look asks again.
+            failure, wait = error, str(error)
+        except Permanent as error:
+            failure, not_applied = error, (str(error),)
+        newest = rollout or view.newest
+        look = Look(
+            decision=decision,
+            rollout=newest.name if newest else "",
+            state=newest.state if newest else None,
+            wait=wait,
+            not_applied=not_applied,
+        )
+        self._report(view, look)
+        if failure is not None:
+            raise failure
+        return self._again_s(view, look)
+
+    def _advance(self, view: View, decision: Decision, shape: SectorShape) -> tuple[Rollout | None, str]:
+        """Do what was decided; the rollout that was looked at and what it waits for."""
+        looked_at: tuple[Rollout | None, str] = (None, "")
+        match decision:
+            case Begin(candidate=candidate):
+                looked_at = self._rollouts.begin(view, candidate), ""
+            case GiveWay(rollout=rollout, by=by):
+                looked_at = self._rollouts.look(view, rollout, shape, by=by)
+            case Continue(rollout=rollout):
+                # Without the routing nothing can be concluded: what runs is left alone.
+                looked_at = (rollout, view.control_trouble) if view.control_trouble else self._rollouts.look(view, rollout, shape)
+            case Rest():
+                pass
+        self._rollouts.refuse_requests(view, looked_at[0])
+        return looked_at
+
+    def _keep(self, view: View, shape: SectorShape, rollout: Rollout | None) -> tuple[str, ...]:
+        """The objects of what the pointer names, and of the sector. While a rollout runs the planner looks after the versions itself."""
+        acted_on = view.acted_on
+        if view.conflict or acted_on is None:
+            return ()
+        if rollout is None or not rollout.runs:
+            self._rollouts.keep_version(view, shape, acted_on, "stable")
+            if view.before is not None:
+                self._rollouts.keep_version(view, shape, view.before, "previous")
+            self._remove_strays(view, shape)
+        objects = sector_objects(shape, acted_on)
+        trouble = self._upkeep.keep(objects, found_deployments(view))
+        self._upkeep.remove(unwanted_objects(shape, (*objects, *_budgets(view, shape)), tuple(view.deployments)))
+        return trouble
+
+    def _remove_strays(self, view: View, shape: SectorShape) -> None:
+        """Forecasters that no rollout and no pointer knows of, e.g. of a rollout whose record was deleted while it ran."""
+        pointer = view.pointer
+        assert pointer is not None
+        named = {model.version for model in (pointer, pointer.previous, pointer.canary) if model is not None}
+        for version, deployment in view.deployments.items():
+            if version not in named and deployment["metadata"]["labels"].get(MODEL_VERSION) == version:
+                self._rollouts.remove_version(shape, version)
+
+    def _report(self, view: View, look: Look) -> None:
+        context = self._sources.context
+        for announced in news(view, look):
+            context.events.tell(view.document, "Warning", announced.reason, announced.message)
+        context.write_status(view.document, status_of(view, look, self._template.instance).to_document())
+
+    def _again_s(self, view: View, look: Look) -> float:
+        before = view.newest.state if view.newest else None
+        if look.state != before:
+            return 0.0
+        if look.runs:
+            return ROLLOUT_POLL_S
+        return random.uniform(*POLL_S)  # noqa: S311  (spreads load, keeps no secret)
+
+
+def _budgets(view: View, shape: SectorShape) -> tuple[Manifest, ...]:
+    """Stand-ins for the budgets of the versions that run, so that they do not count as unwanted."""
+    if not shape.template.pod_disruption_budget.enabled:
+        return ()
+    return tuple({"kind": "PodDisruptionBudget", "metadata": document["metadata"]} for document in view.deployments.values())
