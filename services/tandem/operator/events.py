@@ -36,6 +36,7 @@ REASONS = frozenset(
         "ModeSet",
         "ModeKept",
         "CredentialsMissing",
+        "CredentialsUnreadable",
         "Invalid",
         "KafkaUnreachable",
         "PostgresUnreachable",
