@@ -5,24 +5,29 @@ new, or an alias has moved, is found by looking every few seconds (POLL_S): a lo
 """
 
 import random
+from collections.abc import Iterable
 
 from tandem.domain.errors import Permanent, TandemError, Transient
 from tandem.operator.decide import Begin, Continue, Decision, GiveWay, Rest, decide
 from tandem.operator.gather import Sources, gather
+from tandem.operator.queue import WorkQueue
 from tandem.operator.replays import ReplayRuns
 from tandem.operator.rollouts import Rollouts, found_deployments
 from tandem.operator.sector_status import REASONS, Look, news, status_of
 from tandem.operator.upkeep import Upkeep
 from tandem.operator.view import Rollout, View, shape_of
-from tandem.ports import Conflict
+from tandem.ports import Conflict, Manifest
+from tandem.quant.bundle import model_name
 from tandem.rollout.deployment import ForecasterTemplate
 from tandem.rollout.labels import MODEL_VERSION
-from tandem.rollout.manifests import Manifest, sector_objects, unwanted_objects
+from tandem.rollout.manifests import sector_objects, unwanted_objects
 from tandem.rollout.plan import REASONS as PLANNER_REASONS
+from tandem.rollout.sector_model import SECTOR_MODEL
 from tandem.rollout.sector_shape import SectorShape
 
 POLL_S = (5.0, 15.0)  # between looks at a sector where nothing happens, by chance within: sectors do not ask the registry together
 ROLLOUT_POLL_S = 3.0  # while a rollout runs: a verdict that is there should not wait
+WORKERS = 4  # mostly waiting for the registry and the API server
 EVENT_REASONS = REASONS | frozenset(PLANNER_REASONS)  # all that this module and what it calls may tell
 
 
@@ -30,9 +35,46 @@ class Sectors:
     """The reconcile, see queue.py."""
 
     def __init__(self, sources: Sources, template: ForecasterTemplate, replays: ReplayRuns) -> None:
-        self._sources, self._template = sources, template
+        self._sources, self._template, self._replays = sources, template, replays
         self._upkeep = Upkeep(sources.context.cluster, applied=sources.context.objects.put)
         self._rollouts = Rollouts(sources, self._upkeep, replays)
+
+    def register(self, queue: WorkQueue) -> None:
+        """SectorModels, a few at once: a look waits for the registry."""
+        queue.register(SECTOR_MODEL, self.reconcile, workers=WORKERS)
+
+    def concerned(self, manifest: Manifest) -> Iterable[tuple[str, str]]:
+        """The SectorModel that owns a rollout or a Deployment, and those of the same sector: which of them counts may have changed."""
+        for owner in manifest["metadata"].get("ownerReferences") or ():
+            if owner.get("kind") == SECTOR_MODEL:
+                yield SECTOR_MODEL, str(owner["name"])
+        if manifest["kind"] == SECTOR_MODEL:
+            sector = (manifest.get("spec") or {}).get("sector")
+            yield from ((SECTOR_MODEL, name) for name in self._of_sector(sector) if name != manifest["metadata"]["name"])
+
+    def told(self, key: str) -> Iterable[tuple[str, str]]:
+        """A sector's pointer has moved by another hand."""
+        scope, _, sector = key.partition("/")
+        if scope == "routing":
+            yield from ((SECTOR_MODEL, name) for name in self._of_sector(sector))
+
+    def named(self, model: str) -> Iterable[tuple[str, str]]:
+        """The SectorModels of a registered model; all of them when it is not one of ours."""
+        found = [other for other in self._models() if model_name((other.get("spec") or {}).get("sector", "")) == model]
+        yield from ((SECTOR_MODEL, str(other["metadata"]["name"])) for other in found or self._models())
+
+    def resync(self) -> None:
+        """Nothing: whatever belongs to a SectorModel that is gone goes with it."""
+
+    def stop(self) -> None:
+        """End what runs beside the looks."""
+        self._replays.stop()
+
+    def _models(self) -> tuple[Manifest, ...]:
+        return self._sources.context.objects.all(SECTOR_MODEL)
+
+    def _of_sector(self, sector: object) -> tuple[str, ...]:
+        return tuple(str(other["metadata"]["name"]) for other in self._models() if (other.get("spec") or {}).get("sector") == sector)
 
     def reconcile(self, name: str) -> float | None:
         """One look at the SectorModel of this name; the seconds to the next one."""
