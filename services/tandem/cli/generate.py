@@ -1,4 +1,4 @@
-"""What is made from the code, so that it cannot tell anything else: reference pages, and the definitions that the chart installs.
+"""What is made from the code, so that it cannot tell anything else: reference pages, and the chart's definitions and dashboard.
 
 `make generate` writes them, `make verify` compares. Called as `python -m tandem.cli.generate` in the repository's root, and by verify.py.
 """
@@ -14,23 +14,27 @@ from pydantic.fields import FieldInfo
 
 from tandem.adapters.telemetry import METRICS
 from tandem.adapters.yaml_documents import write_atomically
+from tandem.cli import chart_values
+from tandem.cli.dashboards import dashboard
 from tandem.rollout.crd import KINDS, Kind, definitions
 from tandem.rollout.resources import API_VERSION, ChangeRule, Rule, Strict
 from tandem.settings import Settings
 
 REFERENCE = Path("docs/reference")
 DEFINITIONS = Path("charts/tandem/files/crds")
+DASHBOARD = Path("charts/tandem/files/dashboards/tandem.json")
 _MADE = "<!-- Made by `make generate`. Edit the code instead. -->\n"
 _YAML_WIDTH = 140
 
 
-def generated() -> dict[Path, str]:
+def generated(root: Path) -> dict[Path, str]:
     """Every generated file: its path under the repository's root, and its text."""
-    return pages() | {DEFINITIONS / name: _yaml(document) for name, document in definitions().items()}
+    kinds = {DEFINITIONS / name: _yaml(document) for name, document in definitions().items()}
+    return pages() | kinds | {DASHBOARD: dashboard(), REFERENCE / "chart.md": chart_page((root / chart_values.VALUES).read_text())}
 
 
 def pages() -> dict[Path, str]:
-    """Every generated page."""
+    """Every generated page that is made of code alone."""
     kinds = {REFERENCE / f"{kind.name.lower()}.md": kind_page(kind) for kind in KINDS}
     return {REFERENCE / "settings.md": settings_page(), REFERENCE / "metrics.md": metrics_page(), **kinds}
 
@@ -57,6 +61,16 @@ def metrics_page() -> str:
         "Each service serves the series of its part at `/metrics`. "
         "Counters also have a `_created` series, histograms `_bucket`, `_sum` and `_count`.",
         _table(("Series", "Kind", "Labels", "Meaning"), rows),
+    )
+
+
+def chart_page(values: str) -> str:
+    """All values of the chart, from the comments of its values.yaml."""
+    return _page(
+        "Values of the chart",
+        "What `helm install tandem charts/tandem` takes. [docs/kubernetes.md](../kubernetes.md) tells how to install and upgrade it. "
+        "Each component also takes the keys of `pod` for itself.",
+        _table(("Value", "Default", "Meaning"), chart_values.rows(values)),
     )
 
 
@@ -157,7 +171,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def write(root: Path) -> None:
     """Write every generated file under the repository's root."""
-    for path, text in generated().items():
+    for path, text in generated(root).items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(root / path, text)
 

@@ -32,7 +32,7 @@ def configuration_loads(root: Path) -> list[str]:
 
 def generated_files_agree(root: Path) -> list[str]:
     """docs/reference and the chart's definitions say what the code says, and the chart installs no other ones."""
-    texts = generated()
+    texts = generated(root)
     faults = [
         f"{path}: differs from what the code says; run `make generate`"
         for path, text in texts.items()

@@ -8,6 +8,7 @@ import pytest
 
 from tandem.adapters.telemetry import METRICS
 from tandem.cli import verify
+from tandem.cli.chart_values import VALUES
 from tandem.cli.generate import DEFINITIONS, kind_page, metrics_page, settings_page, write
 from tandem.cli.locks import LOCKS, pins
 from tandem.rollout.crd import KINDS
@@ -24,6 +25,8 @@ def root(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
     for name in ("pyproject.toml", "Makefile"):
         shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / VALUES).parent.mkdir(parents=True)
+    shutil.copy(ROOT / VALUES, tmp_path / VALUES)
     write(tmp_path)
     return tmp_path
 
