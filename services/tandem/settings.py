@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     forecaster_template: Path | None = Field(
         default=None, description="Operator: file with what the forecasters that it makes have in common."
     )
+    webhook_secret: SecretStr = Field(
+        default=SecretStr(""), description="Operator: the secret that MLflow signs its webhook's deliveries with; empty: none are taken."
+    )
     capital_usd: str = Field(default="1000000", description="Portfolio: equity that the book opens with, must equal the broker's.")
 
 

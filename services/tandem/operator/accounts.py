@@ -57,6 +57,9 @@ class Accounts:
     def resync(self) -> None:
         """Nothing is left behind but modes, on purpose."""
 
+    def stop(self) -> None:
+        """Nothing runs on its own."""
+
     def reconcile(self, name: str) -> float | None:
         """One look at one TradingAccount."""
         read = self._context.objects.get(TRADING_ACCOUNT, name)

@@ -88,3 +88,7 @@ class Part(Protocol):
     def resync(self) -> None:
         """After everything was listed anew, under the lease: what no single object's look would find. Raises TandemError."""
         ...
+
+    def stop(self) -> None:
+        """End what runs on its own; no look follows."""
+        ...

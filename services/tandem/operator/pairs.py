@@ -63,6 +63,9 @@ class Pairs:
         """What is left of pairs whose object is gone."""
         self._withdrawal.sweep()
 
+    def stop(self) -> None:
+        """Nothing runs on its own."""
+
     def reconcile(self, name: str) -> float | None:
         """One look at one TradingPair."""
         read = self._context.objects.get(TRADING_PAIR, name)
