@@ -10,6 +10,8 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from tandem.rollout.resources import Strict
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -30,6 +32,16 @@ def parse(model: type[Model], document: Mapping[str, Any]) -> Model | tuple[Faul
         return tuple(
             Fault(rule=_rule(item), path=tuple(item["loc"]), message=_message(model, item)) for item in error.errors(include_url=False)
         )
+
+
+def changed(old: Strict, new: Strict, path: tuple[str | int, ...] = ()) -> tuple[Fault, ...]:
+    """What may not become of a manifest that is declared already: every rule about changes that is broken, of every part of it."""
+    own = [Fault(rule=rule.name, path=path, message=_at(path, rule.message)) for rule in new.CHANGE_RULES if not rule.holds(old, new)]
+    for name, field in type(new).model_fields.items():
+        before, after = getattr(old, name), getattr(new, name)
+        if isinstance(before, Strict) and isinstance(after, Strict):
+            own += changed(before, after, (*path, field.alias or name))
+    return tuple(own)
 
 
 _WORDS = {
@@ -55,19 +67,24 @@ def _rule(item: ErrorDetails) -> str:
 def _message(model: type[BaseModel], item: ErrorDetails) -> str:
     """One sentence: what stands where, what was found, what is allowed."""
     kind, found, context = item["type"], item["input"], item.get("ctx", {})
-    where = ".".join(map(str, item["loc"])) or "manifest"
+    path = item["loc"]
     if kind == "extra_forbidden":
-        return f"{where}: unknown field, allowed are {', '.join(_fields_beside(model, item['loc']))}"
+        return _at(path, f"unknown field, allowed are {', '.join(_fields_beside(model, path))}")
     if kind == "missing":
-        return f"{where}: missing"
+        return _at(path, "missing")
     if "rule" in context:
-        return f"{where}: {item['msg']}"
+        return _at(path, item["msg"])
     hint = "; quote it, YAML reads the plain word as true or false" if isinstance(found, bool) and kind == "string_type" else ""
-    allowed = _WORDS.get(kind, item["msg"].removeprefix("Value error, ").replace("Input should", "must")).format(**context)
-    if item["loc"] == ("metadata", "name") and kind == "string_pattern_mismatch":
+    word = _WORDS.get(kind)
+    allowed = word.format(**context) if word else item["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    if path == ("metadata", "name") and kind == "string_pattern_mismatch":
         allowed = _NAME_ALLOWED
-    count = f"{len(found)} entries in " if kind in {"too_short", "too_long"} else ""
-    return f"{where}: found {count}{_short(found)}, {allowed}{hint}"
+    shown = f"{len(found)} in the list" if kind in {"too_short", "too_long"} else _short(found)
+    return _at(path, f"found {shown}, {allowed}{hint}")
+
+
+def _at(path: tuple[str | int, ...], sentence: str) -> str:
+    return f"{'.'.join(map(str, path)) or 'manifest'}: {sentence}"
 
 
 def _fields_beside(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:

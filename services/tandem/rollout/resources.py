@@ -24,6 +24,7 @@ API_VERSION = f"{GROUP}/{VERSION}"
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 _MONEY = re.compile(r"^[0-9]{1,12}(\.[0-9]{1,6})?$")
+_MONEY_MAX = 10**12 - 1  # so that text and number allow the same
 _MONEY_ALLOWED = 'must be a whole number or decimal text, e.g. "2500.50"'
 _QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?([eE][0-9]+|m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
 
@@ -100,14 +101,21 @@ class Status(Written):
 
 def _money(value: object) -> Decimal:
     """A whole number or decimal text as Decimal. A fraction as a float is not exact, and the API server has no type for it beside text."""
-    whole = isinstance(value, int | Decimal) or (isinstance(value, float) and value.is_integer())
-    if isinstance(value, bool) or not (isinstance(value, str) or whole):
-        raise PydanticCustomError("money", _MONEY_ALLOWED)
-    text = value if isinstance(value, str) else f"{Decimal(str(value)).normalize():f}"
-    if not _MONEY.fullmatch(text):
-        raise PydanticCustomError("money", _MONEY_ALLOWED)
-    if not (amount := Decimal(text)):
+    if isinstance(value, Decimal):  # a default
+        return value
+    match value:
+        case str() if _MONEY.fullmatch(value):
+            amount = Decimal(value)
+        case float() if value.is_integer():
+            amount = Decimal(int(value))
+        case int() if not isinstance(value, bool):
+            amount = Decimal(value)
+        case _:
+            raise PydanticCustomError("money", _MONEY_ALLOWED)
+    if amount <= 0:
         raise PydanticCustomError("greater_than", "must be above 0")
+    if amount >= _MONEY_MAX + 1:
+        raise PydanticCustomError("less_than_equal", f"must be at most {_MONEY_MAX}")
     return amount
 
 
@@ -127,6 +135,7 @@ Money = Annotated[
         {
             "x-kubernetes-int-or-string": True,
             "pattern": _MONEY.pattern,
+            "maximum": _MONEY_MAX,
             "maxLength": 19,
             "x-kubernetes-validations": [
                 {"rule": "type(self) == string ? double(self) > 0.0 : self > 0", "message": "greater_than: must be above 0"}
