@@ -29,6 +29,7 @@ class _Kept:
     wanted: str
     found: str
     at_s: float
+    trouble: str = ""  # why it could not be made
 
 
 class Upkeep:
@@ -50,19 +51,24 @@ class Upkeep:
         trouble = []
         for manifest in manifests:
             key = key_of(manifest)
-            if not self._due(key, manifest, found.get(key)):
-                continue
-            try:
-                applied = self._cluster.apply(manifest)
-            except Permanent as error:
-                if key.kind not in FOREIGN:
-                    raise
-                trouble.append(f"{key.kind} {key.name}: {error}")
-                applied = {}  # asked for again after REPEAT_S: its kind may be installed by then
-            self._remember(key, manifest, applied)
-            if key.kind == "Deployment":
-                self._applied(applied)
+            if self._due(key, manifest, found.get(key)):
+                self._apply(key, manifest)
+            if (kept := self._kept.get(key)) is not None and kept.trouble:
+                trouble.append(kept.trouble)
         return tuple(trouble)
+
+    def _apply(self, key: ObjectKey, manifest: Manifest) -> None:
+        try:
+            applied = self._cluster.apply(manifest)
+        except Permanent as error:
+            if key.kind not in FOREIGN:
+                raise
+            # Asked for again after REPEAT_S: its kind may be installed by then.
+            self._remember(key, manifest, {}, trouble=f"{key.kind} {key.name}: {error}")
+            return
+        self._remember(key, manifest, applied)
+        if key.kind == "Deployment":
+            self._applied(applied)
 
     def remove(self, keys: Iterable[ObjectKey]) -> None:
         """Take these objects away, where they are."""
@@ -88,9 +94,9 @@ class Upkeep:
             return True
         return key.kind == "Deployment" and manifest is not None and kept.found != _fingerprint(found)
 
-    def _remember(self, key: ObjectKey, manifest: Manifest | None, applied: Manifest) -> None:
+    def _remember(self, key: ObjectKey, manifest: Manifest | None, applied: Manifest, *, trouble: str = "") -> None:
         with self._lock:
-            self._kept[key] = _Kept(wanted=_digest(manifest), found=_fingerprint(applied), at_s=self._clock())
+            self._kept[key] = _Kept(wanted=_digest(manifest), found=_fingerprint(applied), at_s=self._clock(), trouble=trouble)
 
 
 def _fingerprint(manifest: Manifest | None) -> str:

@@ -142,6 +142,8 @@ def test_a_kind_that_is_not_installed_is_told_and_stops_nothing() -> None:
     world = World(unknown=frozenset({"ServiceMonitor"}))
     (trouble,) = world.keep()
     assert "ServiceMonitor forecaster-energy" in trouble
+    assert world.keep() == (trouble,)
+    assert world.cluster.asked == []
     assert {manifest["kind"] for manifest in world.cluster.objects.values()} == {
         manifest["kind"] for manifest in world.wanted if manifest["kind"] != "ServiceMonitor"
     }
