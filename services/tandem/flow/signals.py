@@ -17,6 +17,7 @@ class Reason(StrEnum):
     """Why a pair acts or waits."""
 
     LEGS_DIFFER = "legs_differ"  # the model's pair of this name has other legs than the declared one
+    MODEL_LACKS_PAIR = "model_lacks_pair"  # the version that decides now does not hold it: portfolio/orphans.py
     SUSPENDED = "suspended"
     MODE_REDUCING = "mode_reducing"
     MODE_HALTED = "mode_halted"

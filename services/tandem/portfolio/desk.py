@@ -25,6 +25,7 @@ from tandem.flow.signals import Held
 from tandem.flow.sizing import Refused, size
 from tandem.portfolio import tickets
 from tandem.portfolio.books import Books
+from tandem.portfolio.orphans import Orphans
 from tandem.portfolio.risk import Risk
 from tandem.portfolio.sender import Sender, denied
 from tandem.portfolio.tickets import Outgoing, Ticket
@@ -49,6 +50,7 @@ class Desk:
         self._bars_per_day, self._live_run = bars_per_day, live_run
         self._acted_ns: dict[tuple[str, PairId], int] = {}  # newest bar of each replay and pair
         self._mismatches: set[ModelRef] = set()
+        self._orphans, self._reported = Orphans(), set[PairId]()
         self._refused: dict[PairId, tuple[Action, str]] = {}  # the last refusal, to note a row of equal ones once
 
     def run(self, replay_id: str) -> str:
@@ -58,13 +60,14 @@ class Desk:
     def trade(self, bar: Decidable, published_ns: int) -> None:
         """Everything that the bar asks for. published_ns: when its last forecast was published, wall time; 0 if unknown."""
         at_ns, run, books = bar.bar_close_ns, self.run(bar.replay_id), self._books
+        lost = self._lost(bar)
         bar = replace(bar, batches=self._acted(bar))
         books.take_forecasts(bar.batches)
         outgoing = Outgoing()
         for pair in books.moving():
             self._carry_out(books.tell(pair, Review(at_ns=at_ns, bar_closed=True), at_ns), pair, run, at_ns, outgoing)
         declared = Declared(specs=self.specs, pointers=self.pointers, account=self.account)
-        wishes = wishes_of(bar, books, declared, self.reasons, fresh=self._is_fresh(bar))
+        wishes = wishes_of(bar, books, declared, self.reasons, fresh=self._is_fresh(bar), lost=lost)
         for pair in wishes.quiet:
             self._refused.pop(pair, None)
         for wish in wishes.closes:
@@ -108,6 +111,14 @@ class Desk:
                     telemetry.gauge("portfolio_routing_epoch").labels(sector=batch.sector).set(pointer.epoch)
             found.append(replace(mine, forecasts=new))
         return tuple(found)
+
+    def _lost(self, bar: Decidable) -> tuple[PairId, ...]:
+        """Held pairs without a model; each is reported once."""
+        lost = self._orphans.follow(bar, self._books, self.pointers)
+        for pair in set(lost) - self._reported:
+            self._books.alarm(f"pair/{pair}", "held_without_model", "the version that decides now does not hold the pair", bar.bar_close_ns)
+        self._reported = set(lost)
+        return lost
 
     def _mismatch(self, batch: ForecastBatch) -> None:
         """Forecasts of a version whose content is not what the pointer names are never acted on; said once."""

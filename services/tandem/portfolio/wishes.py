@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tandem.domain.control import PairSpec, RoutingPointer
 from tandem.domain.forecasts import Forecast, ModelRef
 from tandem.domain.ids import PairId, SectorId
-from tandem.domain.trading import Action, PairState
+from tandem.domain.trading import Action, PairState, TradingMode
 from tandem.flow.barrier import Decidable
 from tandem.flow.execution import Execution
 from tandem.flow.routing import must_flatten
@@ -46,8 +46,13 @@ class Declared:
     account: str
 
 
-def wishes_of(bar: Decidable, books: Books, declared: Declared, reasons: dict[PairId, str], *, fresh: bool) -> Wishes:
-    """The signals of a bar, routed already; `reasons` gets the newest reason of each pair. fresh: not too late to open on."""
+def wishes_of(
+    bar: Decidable, books: Books, declared: Declared, reasons: dict[PairId, str], *, fresh: bool, lost: tuple[PairId, ...] = ()
+) -> Wishes:
+    """The signals of a bar, routed already; `reasons` gets the newest reason of each pair.
+
+    fresh: not too late to open on. lost: held pairs without a model, which are closed unless a person has stopped that.
+    """
     specs = declared.specs
     closes: list[Wish] = []
     opens: list[Wish] = []
@@ -69,7 +74,21 @@ def wishes_of(bar: Decidable, books: Books, declared: Declared, reasons: dict[Pa
         else:
             wish = Wish(spec=spec, forecast=forecast, model=model, action=signal.action, reason=signal.reason)
             (opens if held is None else closes).append(wish)
-    return Wishes(closes=tuple(closes), opens=tuple(opens), quiet=tuple(quiet))
+    orphans = (_of_lost(pair, bar, books, declared) for pair in lost)
+    closes += [wish for wish in orphans if wish is not None]
+    return Wishes(closes=tuple(sorted(closes, key=lambda wish: wish.spec.pair)), opens=tuple(opens), quiet=tuple(quiet))
+
+
+def _of_lost(pair: PairId, bar: Decidable, books: Books, declared: Declared) -> Wish | None:
+    """The closing of a held pair without a model. None while a person has stopped it, or when no forecast of it is known any more."""
+    execution = books.executions[pair]
+    spec, known = _spec(pair, execution, declared.specs), books.latest.get(pair)
+    if spec is None or known is None or spec.frozen or not _may_act(execution, bar.bar_close_ns):
+        return None
+    if effective_mode(books.trading_states, declared.account, spec.sector, pair) is TradingMode.HALTED:
+        return None
+    forecast, model, _ = known
+    return Wish(spec=spec, forecast=forecast, model=model, action=Action.CLOSE, reason=Reason.MODEL_LACKS_PAIR)
 
 
 def _may_act(execution: Execution, bar_close_ns: int) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from tandem.domain.control import Canary, Handover, PinnedVersion, RoutingPointer, TradingState
 from tandem.domain.trading import Fee, Fill, OrderStatus, PairState, Side, TradingMode
 from tandem.flow.barrier import Decidable
+from tandem.portfolio.orphans import BARS_MAX
 from trading_cases import CONSUMER, KO, MODEL, PAIR, PEP, SPEC, batch, forecast
 from trading_fakes import lost, rejected, taken_without_answer
 from trading_table import DAY, OTHER, PG, Table
@@ -329,3 +330,31 @@ def test_a_flattening_account_closes_at_the_next_bar(table: Table) -> None:
     table.books.trading_state("account/paper", TradingState(scope="account/paper", mode=TradingMode.FLATTENING, reason="drill"))
     table.bar(4, forecast(z=-1.5))
     assert table.state() is PairState.CLOSING
+
+
+def test_a_held_pair_that_the_new_version_does_not_hold_is_closed(table: Table) -> None:
+    """Not at its first bar, since a leg may not have traded; after some bars of other pairs, on the last forecast there was."""
+    table.desk.pointers = {CONSUMER: POINTER}
+    table.opened()
+    table.desk.pointers = {CONSUMER: RoutingPointer(sector=CONSUMER, version="2", digest="d2", epoch=2)}
+    for day in range(3, 3 + BARS_MAX - 1):
+        table.bar(day, forecast(pair=OTHER, leg_b=PG, z=0.0), model=NEW)
+        table.bar(day, model=NEW)  # an empty batch says nothing
+    assert table.state() is PairState.HEDGED
+
+    table.bar(3 + BARS_MAX, forecast(pair=OTHER, leg_b=PG, z=0.0), model=NEW)
+    assert table.state() is PairState.CLOSING
+    assert table.books.trades[PAIR].exit_reason == "model_lacks_pair"
+    table.books.flush()
+    codes = [event.code for changes in table.store.written for event in changes.risk_events.values()]
+    assert codes == ["held_without_model"]
+
+
+def test_a_pair_that_only_did_not_trade_is_held(table: Table) -> None:
+    """The version has forecast it before: it will again."""
+    table.desk.pointers = {CONSUMER: POINTER}
+    table.opened()
+    for day in range(3, 4 + BARS_MAX):
+        table.bar(day, forecast(pair=OTHER, leg_b=PG, z=0.0))
+
+    assert table.state() is PairState.HEDGED
