@@ -17,6 +17,10 @@ import tandem
 from tandem.domain.errors import BadRecord, Permanent, TandemError, Transient
 from tandem.domain.forecasts import ModelRef
 from tandem.domain.units import utc
+from tandem.flow.decision_digest import FILE as RECORDING
+from tandem.flow.decision_digest import Recording
+from tandem.flow.decision_digest import decode as decode_recording
+from tandem.flow.decision_digest import encode as encode_recording
 from tandem.quant.bundle import Bundle, decode, encode, model_name
 from tandem.rollout.registry_names import (
     CHAMPION,
@@ -25,6 +29,7 @@ from tandem.rollout.registry_names import (
     DIGEST_TAG,
     PAIRS_TAG,
     PREVIOUS,
+    REPLAY_TAG,
     SEED_TAG,
     TAG_PREFIX,
     TRAINED_TO_TAG,
@@ -59,12 +64,20 @@ _CLIENT_ENVIRONMENT = {
 
 
 def log_and_register(
-    tracking_uri: str, bundle: Bundle, card: str, *, summary: str = "", figures: Mapping[str, bytes] | None = None, commit: str = ""
+    tracking_uri: str,
+    bundle: Bundle,
+    card: str,
+    *,
+    summary: str = "",
+    figures: Mapping[str, bytes] | None = None,
+    commit: str = "",
+    recorded: Recording | None = None,
 ) -> ModelRef:
     """Log a run with parameters, metrics, card and the bundle as a pyfunc, and register it as a new version.
 
     summary: what the registry shows of the card as the version's description; the card by default. figures: file -> content of pictures
     that lie beside the card. commit: of the code that trained; not part of the bundle, whose digest must not depend on it.
+    recorded: what the replay gate runs; a version without it starts only where the policy asks for no replay.
     A version with the same digest is not made twice: its ModelRef is returned. Raises Transient when the server cannot be reached.
     """
     name, digest = model_name(bundle.sector), bundle.digest
@@ -82,6 +95,9 @@ def log_and_register(
             PAIRS_TAG: ",".join(sorted(pair.pair for pair in bundle.pairs)),
         }
         files = {"model_card.md": card.encode()} | dict(figures or {})
+        if recorded is not None:
+            tags[REPLAY_TAG] = recorded.decided.digest
+            files[RECORDING] = encode_recording(recorded)
         version = _log(client, experiment, bundle, tags=tags | {"mlflow.note.content": note}, files=files)
         client.update_model_version(name, version, description=note)
     return ModelRef(name=name, version=version, digest=digest)
@@ -104,6 +120,24 @@ def load_bundle(tracking_uri: str, name: str, version: str) -> tuple[ModelRef, B
             "bundle_digest", f"{name} version {version} has digest {bundle.digest}, the registry's tag says {tags.get(DIGEST_TAG)}"
         )
     return ModelRef(name=name, version=version, digest=bundle.digest), bundle
+
+
+def load_recording(tracking_uri: str, ref: ModelRef) -> tuple[str, Recording] | None:
+    """The digest that the registry's tag states and the recorded span of a version; None when it was registered without one.
+
+    Raises Permanent when there is no such version, BadRecord when the span cannot be read, Transient without a server.
+    """
+    import mlflow.artifacts  # noqa: PLC0415  (see the module's first lines)
+
+    with _mlflow(tracking_uri) as client, tempfile.TemporaryDirectory(prefix="tandem-recording-") as folder:
+        version = client.get_model_version(ref.name, ref.version)
+        stated = version.tags.get(REPLAY_TAG, "")
+        if not stated or not version.run_id:
+            return None
+        place = mlflow.artifacts.download_artifacts(
+            run_id=version.run_id, artifact_path=RECORDING, dst_path=folder, tracking_uri=tracking_uri
+        )
+        return stated, decode_recording(Path(place).read_bytes())
 
 
 def set_alias(tracking_uri: str, name: str, alias: str, version: str) -> None:

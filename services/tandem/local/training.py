@@ -21,8 +21,8 @@ from tandem.quant.bundle import Bundle, PairTest
 
 if TYPE_CHECKING:
     from tandem.adapters.market_file import MarketData
-    from tandem.trainer.main import Training
     from tandem.trainer.options import TrainingOptions
+    from tandem.trainer.sectors import SectorTraining
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -146,36 +146,37 @@ def _fit_and_register(pipe: Connection, job: TrainingJob) -> None:
     if job.seed is not None:
         options = options.model_copy(update={"network": options.network.model_copy(update={"seed": job.seed})})
     data = load_market_data(job.path, to_ns=job.spans.train_to_ns)
-    trained: dict[str, Training] = {}
+    trained: dict[str, SectorTraining] = {}
     skipped: dict[str, str] = {}
     for plan in job.plans:
         try:
-            trained[plan.sector] = training = _fit(pipe, job, data, plan, options)
+            trained[plan.sector] = fitted = _fit(pipe, job, data, plan, options)
         except Permanent as error:
             skipped[plan.sector] = str(error)
             pipe.send(("line", f"no model for {plan.sector}: {error}"))
             continue
-        pipe.send(("line", f"trained {plan.sector}: {', '.join(pair.pair for pair in training.bundle.pairs)}"))
+        pipe.send(("line", f"trained {plan.sector}: {', '.join(pair.pair for pair in fitted.training.bundle.pairs)}"))
     if not trained:
         raise Permanent("no sector has a model: " + "; ".join(f"{sector}: {reason}" for sector, reason in skipped.items()))
-    cards = {sector: card_of(training) for sector, training in trained.items()}
+    cards = {sector: card_of(fitted.training) for sector, fitted in trained.items()}
     pipe.send(("fitted", None))
     tracking_uri = pipe.recv()
     models = {}
-    for sector, training in trained.items():
+    for sector, fitted in trained.items():
+        bundle = fitted.training.bundle
         # A demo trains what it replays: a champion of an earlier run may have seen the bars that this one replays.
-        ref = register_sector(tracking_uri, training.bundle, card=cards[sector], promoted=True)
-        models[sector] = TrainedSector(ref=ref, bundle=training.bundle)
+        ref = register_sector(tracking_uri, bundle, card=cards[sector], promoted=True, recorded=fitted.recorded)
+        models[sector] = TrainedSector(ref=ref, bundle=bundle)
         pipe.send(("line", f"registered {ref.name} version {ref.version}, champion"))
     pipe.send(("registered", TrainedSectors(data_digest=data.digest, models=models, skipped=skipped)))
 
 
-def _fit(pipe: Connection, job: TrainingJob, data: "MarketData", plan: SectorPlan, options: "TrainingOptions") -> "Training":
+def _fit(pipe: Connection, job: TrainingJob, data: "MarketData", plan: SectorPlan, options: "TrainingOptions") -> "SectorTraining":
     """A sector's model. Where nothing is declared and nothing passes screening, of the best pair that was tested, and that is said."""
     from tandem.trainer.main import NoPairs  # noqa: PLC0415  (in the child only)
     from tandem.trainer.sectors import train_from_market  # noqa: PLC0415
 
-    def fitted(pairs: Sequence[PairId]) -> "Training":
+    def fitted(pairs: Sequence[PairId]) -> "SectorTraining":
         spans = job.spans
         return train_from_market(
             data,
@@ -186,7 +187,7 @@ def _fit(pipe: Connection, job: TrainingJob, data: "MarketData", plan: SectorPla
             from_ns=spans.train_from_ns,
             to_ns=spans.train_to_ns,
             options=options,
-        ).training
+        )
 
     try:
         return fitted([spec.pair for spec in plan.declared])

@@ -264,9 +264,14 @@ def _bundle(document: dict[str, Any], graph: bytes) -> Bundle:
     return Bundle(**document, onnx=graph)
 
 
+def pair_start(row: dict[str, Any]) -> PairStart:
+    """From its JSON values. Raises KeyError or TypeError for others."""
+    pairs = {name: tuple(row[name]) for name in ("levels", "leg_logs", "leg_levels")}
+    return PairStart(**row | pairs | {"window": tuple(map(tuple, row["window"]))})
+
+
 def _pair(row: dict[str, Any]) -> PairModel:
-    start, raw = row["start"], row["volatility"]
-    pairs = {name: tuple(start[name]) for name in ("levels", "leg_logs", "leg_levels")}
+    raw = row["volatility"]
     parts = {
         "leg_a": symbol(row["leg_a"]),
         "leg_b": symbol(row["leg_b"]),
@@ -274,6 +279,6 @@ def _pair(row: dict[str, Any]) -> PairModel:
         "leg_scales": tuple(row["leg_scales"]),
         "profile": tuple(row["profile"]),
         "candidates": tuple(VolatilityCandidate(**c | {"kind": Kind(c["kind"]), "shocks": Shocks(c["shocks"])}) for c in row["candidates"]),
-        "start": PairStart(**start | pairs | {"window": tuple(map(tuple, start["window"]))}),
+        "start": pair_start(row["start"]),
     }
     return PairModel(**row | parts)

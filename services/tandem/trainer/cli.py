@@ -95,7 +95,9 @@ def train(
     bundle, card = trained.training.bundle, card_of(trained.training)
     if output is not None:
         save_bundle(output, bundle, card=card)
-    ref = register_sector(tracking_uri, bundle, card=card, promoted=promote, commit=commit) if tracking_uri else None
+    ref = None
+    if tracking_uri:
+        ref = register_sector(tracking_uri, bundle, card=card, promoted=promote, commit=commit, recorded=trained.recorded)
     _recorded(settings, trained, ref, label=label, replay_id=replay_id)
     _print(trained, ref, tracking_uri=tracking_uri, as_json=as_json)
 

@@ -161,7 +161,15 @@ def _trained(setup: Setup, known: Decision, day: Occasion, now: _Situation) -> D
 def _registered(setup: Setup, judged: Decision, trained: SectorTraining) -> Decision:
     bundle, card = trained.training.bundle, card_of(trained.training)
     try:
-        ref = log_and_register(setup.tracking_uri, bundle, card.text, summary=card.summary, figures=card.figures, commit=commit_here())
+        ref = log_and_register(
+            setup.tracking_uri,
+            bundle,
+            card.text,
+            summary=card.summary,
+            figures=card.figures,
+            commit=commit_here(),
+            recorded=trained.recorded,
+        )
         set_alias(setup.tracking_uri, ref.name, CANDIDATE, ref.version)
     except Transient as error:
         return replace(judged, outcome=Outcome.FAILED, reason=str(error))

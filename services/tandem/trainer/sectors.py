@@ -6,13 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from threadpoolctl import threadpool_limits
+
+from tandem.adapters.calendar import session_grid
 from tandem.adapters.market_file import MarketData
 from tandem.adapters.mlflow_registry import log_and_register, promote, resolve_alias, set_alias
+from tandem.adapters.onnx_network import OnnxNetwork
 from tandem.domain.errors import BadSetting
 from tandem.domain.forecasts import ModelRef
 from tandem.domain.ids import PairId, SectorId, Symbol, pair_legs
+from tandem.domain.market import SessionGrid
+from tandem.flow.decision_digest import Recording, recording
 from tandem.quant.bundle import Bundle, RejectedSymbol, decode, encode
 from tandem.quant.panel import Panel
+from tandem.quant.recorded_span import record_span
 from tandem.rollout.registry_names import CANDIDATE, CHAMPION
 from tandem.trainer.card import model_card, model_summary
 from tandem.trainer.data import sound_panel, training_panel
@@ -25,11 +32,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SectorTraining:
-    """A training, and the prices that it was made from."""
+    """A training, the prices that it was made from, and what the replay gate will run; None where the span is too short for that."""
 
     training: Training
     panel: Panel
     slots: int  # bars in the longest session
+    recorded: Recording | None
 
 
 def fit_sector(
@@ -81,10 +89,31 @@ def train_from_market(
         trial=trial,
         trials=trials,
     )
-    return SectorTraining(training=train(task, panel, options, progress=progress), panel=panel, slots=slots)
+    training = train(task, panel, options, progress=progress)
+    return SectorTraining(training=training, panel=panel, slots=slots, recorded=recorded_of(training.bundle, panel))
 
 
-def register_sector(tracking_uri: str, bundle: Bundle, *, card: "Card | None" = None, promoted: bool = False, commit: str = "") -> ModelRef:
+def recorded_of(bundle: Bundle, panel: Panel, grid: SessionGrid | None = None) -> Recording | None:
+    """What the bundle decides on the last bars of the panel that it was trained on; None where they are too few.
+
+    grid: the sessions of the panel; the exchange's by default.
+    """
+    if grid is None:
+        grid = session_grid(bundle.bar, int(panel.close_ns[0]), int(panel.close_ns[-1]))
+    with threadpool_limits(limits=1):
+        span = record_span(bundle, panel, grid)
+        return None if span is None else recording(bundle, OnnxNetwork(bundle.onnx), span)
+
+
+def register_sector(
+    tracking_uri: str,
+    bundle: Bundle,
+    *,
+    card: "Card | None" = None,
+    promoted: bool = False,
+    commit: str = "",
+    recorded: Recording | None = None,
+) -> ModelRef:
     """Log and register a bundle, with its card. It becomes the champion when `promoted` or when there is none, else the candidate.
 
     Raises Transient without a server.
@@ -96,6 +125,7 @@ def register_sector(tracking_uri: str, bundle: Bundle, *, card: "Card | None" = 
         summary=card.summary if card else model_summary(bundle),
         figures=card.figures if card else {},
         commit=commit or commit_here(),
+        recorded=recorded,
     )
     champion = resolve_alias(tracking_uri, ref.name, CHAMPION)
     if promoted or champion is None:
