@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields
 from decimal import Decimal
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -225,6 +225,10 @@ class RolloutSpec(Strict):
         )
 
 
+LabelValue = Annotated[str, Field(max_length=63)]  # Kubernetes' own limit
+AnnotationValue = Annotated[str, Field(max_length=4096)]
+
+
 class TolerationSpec(Strict):
     """A taint of nodes that forecasters put up with (core/v1 Toleration)."""
 
@@ -240,9 +244,9 @@ class TolerationSpec(Strict):
 class PodTemplateSpec(Strict):
     """Where forecasters run and what marks them; added to what the chart says."""
 
-    node_selector: dict[str, str] = Field(default_factory=dict, max_length=16, description="Labels that a node must have.")
+    node_selector: dict[str, LabelValue] = Field(default_factory=dict, max_length=16, description="Labels that a node must have.")
     tolerations: list[TolerationSpec] = Field(default=[], max_length=16, description="Taints of nodes that forecasters put up with.")
-    annotations: dict[str, str] = Field(default_factory=dict, max_length=32, description="Annotations of the pods.")
+    annotations: dict[str, AnnotationValue] = Field(default_factory=dict, max_length=32, description="Annotations of the pods.")
     priority_class_name: str | None = Field(default=None, max_length=253, description="The pods' PriorityClass.")
 
 
