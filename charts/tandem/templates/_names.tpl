@@ -36,7 +36,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name (.root.Chart.Version | replace
 {{- define "tandem.image" -}}
 {{- $image := index .root.Values.images .role -}}
 {{- $ours := hasPrefix "tandem-" $image.repository | ternary .root.Values.image.registry "" -}}
-{{- $registry := coalesce $image.registry .root.Values.global.imageRegistry $ours -}}
+{{- $registry := coalesce $image.registry .root.Values.global.imageRegistry $ours | default "" -}}
 {{- $name := printf "%s/%s" $registry $image.repository | trimPrefix "/" -}}
 {{- if $image.digest -}}
 {{- printf "%s@%s" $name $image.digest -}}

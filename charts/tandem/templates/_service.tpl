@@ -88,7 +88,9 @@ spec:
         - name: tmp
           emptyDir: {}
         {{- include "tandem.configVolume" $root | nindent 8 }}
+        {{- if .wait }}
         {{- include "tandem.scriptsVolume" $root | nindent 8 }}
+        {{- end }}
         {{- with concat (.volumes | default list) $options.extraVolumes }}
         {{- toYaml . | nindent 8 }}
         {{- end }}

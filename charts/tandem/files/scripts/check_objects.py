@@ -6,7 +6,7 @@ Prints one line for each check; exit code 1 when one failed.
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from kubernetes import client, config
@@ -55,9 +55,9 @@ def led(namespace: str) -> str:
     spec = client.CoordinationV1Api().read_namespaced_lease(LEASE, namespace).spec
     if not spec.holder_identity:
         raise RuntimeError(f"nobody holds the Lease {LEASE}")
-    age_s = (datetime.now(timezone.utc) - spec.renew_time).total_seconds()
+    age_s = (datetime.now(UTC) - spec.renew_time).total_seconds()
     if age_s > LEASE_AGE_S_MAX:
-        raise RuntimeError(f"{spec.holder_identity} renewed the Lease {LEASE} {age_s:.0f} s ago, at most {LEASE_AGE_S_MAX:.0f} s are allowed")
+        raise RuntimeError(f"{spec.holder_identity} renewed the Lease {LEASE} {age_s:.0f} s ago, must be {LEASE_AGE_S_MAX:.0f} s at most")
     return f"{spec.holder_identity} holds the Lease"
 
 
@@ -67,7 +67,7 @@ def passes(check: Callable[[str], str], namespace: str, deadline_s: float) -> bo
         try:
             print(f"ok    {check(namespace)}", flush=True)
             return True
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, it is told
             if time.monotonic() > deadline_s:
                 print(f"FAIL  {check.__name__}: {type(error).__name__}: {error}", flush=True)
                 return False
@@ -78,7 +78,8 @@ def main(namespace: str) -> int:
     """All checks; 1 if one failed."""
     config.load_incluster_config()
     deadline_s = time.monotonic() + WAIT_S
-    return 0 if all([passes(check, namespace, deadline_s) for check in (accepted, refused, led)]) else 1
+    passed = [passes(check, namespace, deadline_s) for check in (accepted, refused, led)]  # all of them, also after one that failed
+    return 0 if all(passed) else 1
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Wait until the servers that environment variables name accept connections: `python wait.py VARIABLE...`.
 
-A variable holds a URL or host:port[,host:port]. Says at the start, then every ten seconds, who is waited for. Exit code 1 after ten minutes.
+A variable holds a URL or host:port[,host:port]. Says at the start, then every ten seconds, who is waited for. Exit code 1 after ten
+minutes.
 """
 
 import os

@@ -1,6 +1,6 @@
 {{/* (root, name, role, serviceAccount?, token?, env, args): a pod of `helm test` that runs a script of the chart. */}}
 {{- define "tandem.testPod" -}}
-{{- $options := fromYaml (include "tandem.options" (dict "root" .root "component" "pod")) -}}
+{{- $options := fromYaml (include "tandem.options" (dict "root" .root "component" "test")) -}}
 {{- $context := dict "root" .root "component" "test" "options" $options "serviceAccount" .serviceAccount "token" .token -}}
 apiVersion: v1
 kind: Pod
