@@ -1,0 +1,3 @@
+module tandem.trading/tests/cluster/pause
+
+go 1.24.0
