@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from chart_renders import SCENARIOS, Rendered, of_scenario
 
 GOLDEN = Path(__file__).parent / "golden"
