@@ -11,6 +11,7 @@ from tandem.adapters.control_log import read_control
 from tandem.adapters.kafka_log import create_topics
 from tandem.cli.main import app
 from tandem.domain.control import PairSpec
+from tandem.domain.trading import TradingMode
 
 CONFIG = Path(__file__).parents[2] / "config"
 PAIR = """\
@@ -60,6 +61,22 @@ def test_a_pair_is_created_then_unchanged_then_configured_then_deleted(tandem: T
     assert declared(topic)["XOM-RRC"].entry_z == 1.5
     assert tandem("delete", "pair", "xom-rrc").output == "pair XOM-RRC deleted\n"
     assert "XOM-RRC" not in declared(topic)
+
+
+def test_the_mode_of_an_account_is_declared_as_in_a_cluster(tandem: Tandem, topic: str) -> None:
+    """The kill switch by manifest, told as pairs are."""
+    text = "apiVersion: tandem.trading/v1alpha1\nkind: TradingAccount\nmetadata: {name: desk}\nspec: {source: recycled, mode: %s}\n"
+    assert tandem("apply", "-f", "-", given=text % "Active").output == "account desk created\n"
+    assert tandem("apply", "-f", "-", given=text % "Halted").output == "account desk configured: mode active -> halted\n"
+    told = json.loads(tandem("apply", "--json", "-f", "-", given=f"{text % 'Halted'}---\n{manifest(legs='XOM, COP')}").stdout)
+    assert [(row.get("account"), row.get("pair"), row["result"]) for row in told] == [
+        (None, "XOM-COP", "created"),
+        ("desk", None, "unchanged"),
+    ]
+    assert tandem("delete", "pair", "XOM-COP").exit_code == 0
+    table, reader = read_control(topic, "tandem-tests")
+    reader.close()
+    assert table.trading["account/desk"].mode is TradingMode.HALTED
 
 
 def test_a_folder_declares_all_its_manifests(tandem: Tandem, topic: str) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tandem.adapters.yaml_documents import Document, read_documents, read_text
-from tandem.domain.control import PairSpec
+from tandem.domain.control import PairSpec, TradingState
 from tandem.domain.errors import BadSetting
 from tandem.domain.ids import SectorId, Symbol, sector_id, symbol
 
 if TYPE_CHECKING:
+    from tandem.rollout.trading_account import TradingAccount
     from tandem.rollout.trading_pair import TradingPair
 
 SECTORS_FILE = "sectors.yaml"
@@ -65,6 +66,27 @@ class DeclaredPair:
         return self.manifest.to_spec()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredAccount:
+    """One manifest of a TradingAccount and where it stands."""
+
+    where: str  # "file:line"
+    manifest: "TradingAccount"
+
+    @property
+    def state(self) -> TradingState:
+        """The record that is published for it."""
+        return self.manifest.to_state()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declarations:
+    """What some manifests declare, each in their order."""
+
+    pairs: tuple[DeclaredPair, ...]
+    accounts: tuple[DeclaredAccount, ...]
+
+
 def load_sectors(config_dir: Path) -> Sectors:
     """config_dir/sectors.yaml. Raises BadSetting with all faults."""
     path = config_dir / SECTORS_FILE
@@ -87,7 +109,7 @@ def load_pairs(config_dir: Path) -> tuple[PairSpec, ...]:
 def load_declared(config_dir: Path) -> tuple[DeclaredPair, ...]:
     """The same with the place of each declaration. No pair is declared where the folder is missing."""
     folder = config_dir / PAIRS_FOLDER
-    return read_manifests(manifest_files(folder)) if folder.is_dir() else ()
+    return read_pairs(manifest_files(folder)) if folder.is_dir() else ()
 
 
 def manifest_files(folder: Path) -> tuple[tuple[str, str], ...]:
@@ -96,15 +118,26 @@ def manifest_files(folder: Path) -> tuple[tuple[str, str], ...]:
     return tuple((str(path), read_text(path)) for path in paths)
 
 
-def read_manifests(texts: Iterable[tuple[str, str]]) -> tuple[DeclaredPair, ...]:
-    """All TradingPairs in some YAML texts of one or many documents each. Raises BadSetting with every fault of every document.
+def read_pairs(texts: Iterable[tuple[str, str]]) -> tuple[DeclaredPair, ...]:
+    """All TradingPairs in some YAML texts of one or many documents each; another kind is a fault.
 
-    texts: (name of the file, its text). A pair declared twice, also with its legs the other way round, is a fault.
+    texts: (name of the file, its text). Raises BadSetting with every fault of every document. A pair declared twice, also with its legs the
+    other way round, is a fault.
     """
-    # pydantic takes 0.2 s to import: commands that read no manifest stay quick.
-    from tandem.rollout.trading_pair import TradingPair, parse_trading_pair  # noqa: PLC0415  (see above)
+    return _read(texts, accounts=False).pairs
 
-    declared: list[DeclaredPair] = []
+
+def read_declarations(texts: Iterable[tuple[str, str]]) -> Declarations:
+    """The same for TradingPairs and TradingAccounts, in any order. An account declared twice is a fault."""
+    return _read(texts, accounts=True)
+
+
+def _read(texts: Iterable[tuple[str, str]], *, accounts: bool) -> Declarations:
+    # pydantic takes 0.2 s to import: commands that read no manifest stay quick.
+    from tandem.rollout.trading_account import TRADING_ACCOUNT, TradingAccount, parse_trading_account  # noqa: PLC0415  (see above)
+    from tandem.rollout.trading_pair import TRADING_PAIR, TradingPair, parse_trading_pair  # noqa: PLC0415  (see above)
+
+    found: list[DeclaredPair | DeclaredAccount] = []
     faults: list[str] = []
     for file, text in texts:
         try:
@@ -113,14 +146,26 @@ def read_manifests(texts: Iterable[tuple[str, str]]) -> tuple[DeclaredPair, ...]
             faults.append(str(error))
             continue
         for document in documents:
-            parsed = parse_trading_pair(_plain(document.root))
+            root, where = _plain(document.root), document.at("metadata", "name")
+            if accounts and (kind := root.get("kind")) not in {TRADING_PAIR, TRADING_ACCOUNT}:
+                faults.append(
+                    f"{document.at('kind')}: kind: found {kind!r}, must be {TRADING_PAIR!r} or {TRADING_ACCOUNT!r} [literal_error]"
+                )
+                continue
+            parsed = (parse_trading_account if accounts and kind == TRADING_ACCOUNT else parse_trading_pair)(root)
             if isinstance(parsed, TradingPair):
-                declared.append(DeclaredPair(where=document.at("metadata", "name"), manifest=parsed))
+                found.append(DeclaredPair(where=where, manifest=parsed))
+            elif isinstance(parsed, TradingAccount):
+                found.append(DeclaredAccount(where=where, manifest=parsed))
             else:
                 faults += [f"{document.at(*fault.path)}: {fault.message} [{fault.rule}]" for fault in parsed]
-    faults += _declared_twice(declared)
+    declared = Declarations(
+        pairs=tuple(one for one in found if isinstance(one, DeclaredPair)),
+        accounts=tuple(one for one in found if isinstance(one, DeclaredAccount)),
+    )
+    faults += [*_declared_twice(declared.pairs), *_accounts_twice(declared.accounts)]
     _refuse(faults)
-    return tuple(declared)
+    return declared
 
 
 def _declared_twice(declared: Sequence[DeclaredPair]) -> list[str]:
@@ -132,6 +177,15 @@ def _declared_twice(declared: Sequence[DeclaredPair]) -> list[str]:
             turned = "" if other.spec.pair == pair.spec.pair else f" as {other.spec.pair}"
             faults.append(f"{pair.where}: pair {pair.spec.pair} is declared{turned} at {other.where} already, once is allowed")
     return faults
+
+
+def _accounts_twice(declared: Sequence[DeclaredAccount]) -> list[str]:
+    first: dict[str, DeclaredAccount] = {}
+    return [
+        f"{one.where}: account {one.manifest.metadata.name} is declared at {other.where} already, once is allowed"
+        for one in declared
+        if (other := first.setdefault(one.manifest.metadata.name, one)) is not one
+    ]
 
 
 class _SectorsReader:

@@ -1,25 +1,27 @@
-"""`tandem apply` and `tandem delete`: pairs from manifests to the control topic and out of it. The same manifests are kubectl's.
+"""`tandem apply` and `tandem delete`: pairs and accounts from manifests to the control topic, and pairs out of it.
 
-All documents are checked before the first is written. What the pairs do then, the services decide that read the topic.
+The same manifests are kubectl's. All documents are checked before the first is written. What the pairs do then, the services decide that
+read the topic.
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tandem.adapters.config_files import DeclaredPair, load_sectors, manifest_files, read_manifests
-from tandem.adapters.control_log import publish_control, read_control
+from tandem.adapters.config_files import DeclaredPair, load_sectors, manifest_files, read_declarations
+from tandem.adapters.control_log import ControlTable, publish_control, read_control
 from tandem.adapters.kafka_log import KafkaWriter
 from tandem.adapters.topics import CONTROL
 from tandem.adapters.yaml_documents import read_text
 from tandem.cli.output import print_json, remark
 from tandem.cli.running import Home, kafka_servers, settings_of
 from tandem.cli.symbols import DEFAULT_CONFIG_DIR, ConfigDir, Json
-from tandem.domain.control import PairSpec, control_key
+from tandem.domain.control import PairSpec, TradingState, control_key
 from tandem.domain.errors import BadSetting, Permanent
-from tandem.rollout.declare import Change, Verb, plan
+from tandem.rollout.declare import Change, Verb, plan, plan_modes
 
 _CLIENT_ID = "tandem-cli"
 _KINDS = ("pair", "pairs", "tp", "tradingpair", "tradingpairs")  # the names that kubectl takes for the resource
@@ -32,14 +34,18 @@ def apply(
     home: Home = None,
     json: Json = False,
 ) -> None:
-    """Declare pairs: create those that are new, configure those that differ."""
-    declared = read_manifests(_texts(filename))
-    if not declared:
-        raise BadSetting(f"no TradingPair found in {', '.join(filename)}")
-    for sentence in _unlisted(declared, config_dir):
+    """Declare pairs and the trading modes of accounts: create those that are new, configure those that differ."""
+    declared = read_declarations(_texts(filename))
+    if not declared.pairs and not declared.accounts:
+        raise BadSetting(f"no TradingPair and no TradingAccount found in {', '.join(filename)}")
+    for sentence in _unlisted(declared.pairs, config_dir):
         remark(f"warning: {sentence}")
     servers = kafka_servers(settings_of(home))
-    changes = plan(_declared_now(servers), [pair.spec for pair in declared])
+    now = _declared_now(servers)
+    changes: tuple[Change[PairSpec] | Change[TradingState], ...] = (
+        *plan(now.pairs, [pair.spec for pair in declared.pairs]),
+        *plan_modes(now.trading, [account.state for account in declared.accounts]),
+    )
     if not dry_run and (new := [change.spec for change in changes if change.verb is not Verb.UNCHANGED]):
         writer = KafkaWriter(servers, _CLIENT_ID)
         try:
@@ -58,7 +64,7 @@ def delete(
     if kind.lower() not in _KINDS:
         raise Permanent(f"cannot delete a {kind!r}; allowed is pair")
     servers = kafka_servers(settings_of(home))
-    declared = _declared_now(servers)
+    declared = _declared_now(servers).pairs
     spec = declared.get(name.upper())
     if spec is None:
         raise Permanent(f"no pair {name.upper()} is declared; declared are {', '.join(declared) or 'none'}")
@@ -97,21 +103,24 @@ def _unlisted(declared: tuple[DeclaredPair, ...], config_dir: Path) -> list[str]
     return remarks
 
 
-def _declared_now(servers: str) -> dict[str, PairSpec]:
+def _declared_now(servers: str) -> ControlTable:
     table, reader = read_control(servers, _CLIENT_ID)
     reader.close()
-    return table.pairs
+    return table
 
 
-def _report(changes: tuple[Change, ...], *, dry_run: bool, json: bool) -> None:
+def _report(changes: Sequence[Change[PairSpec] | Change[TradingState]], *, dry_run: bool, json: bool) -> None:
     if json:
-        print_json(
-            [
-                {"pair": c.spec.pair, "sector": c.spec.sector, "result": c.verb, "differences": c.differences, "dry_run": dry_run}
-                for c in changes
-            ]
-        )
+        print_json([_subject(c.spec) | {"result": c.verb, "differences": c.differences, "dry_run": dry_run} for c in changes])
         return
     for change in changes:
         details = f": {', '.join(change.differences)}" if change.differences else ""
-        typer.echo(f"pair {change.spec.pair} {change.verb}{details}{' (dry run)' if dry_run else ''}")
+        noun, name = next(iter(_subject(change.spec).items()))
+        typer.echo(f"{noun} {name} {change.verb}{details}{' (dry run)' if dry_run else ''}")
+
+
+def _subject(record: PairSpec | TradingState) -> dict[str, str]:
+    """What a record is of, noun and name first."""
+    if isinstance(record, PairSpec):
+        return {"pair": record.pair, "sector": record.sector}
+    return {"account": record.scope.removeprefix("account/"), "mode": record.mode}

@@ -142,6 +142,7 @@ KINDS: tuple[Kind, ...] = (
             MODEL_RESOLVED: "The wanted version is registered, has a bundle of ours, and is not quarantined.",
             PROGRESSING: "A rollout is under way.",
             READY: "The forecasters of the version that is acted on are Ready.",
+            "ObjectsApplied": "Everything that is wanted in the cluster for the sector could be made.",
         },
         scalable=True,
     ),

@@ -84,8 +84,8 @@ class TradingPairSpec(Strict):
     suspend: bool = Field(default=_DEFAULTS["suspended"], description="True: close what is open, open nothing new.")
     deletion_policy: DeletionPolicy = Field(
         default="Flatten",
-        description="What becomes of the position when the object is deleted. Flatten: it is closed, and the deletion waits for that. "
-        "Stop: nothing new is opened, it closes on its own signals. Hold: it stays as it is, for a person to deal with.",
+        description="What becomes of the position when the object is deleted. Flatten: it is closed. Stop: it closes on its own signals. "
+        "The deletion waits for either. Hold: it stays as it is, without an order, for a person to deal with.",
     )
     deletion_timeout_seconds: int = Field(
         default=DELETION_TIMEOUT_S,

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tandem.adapters.config_files import load_pairs, load_sectors, parse_sectors, read_manifests
+from tandem.adapters.config_files import load_pairs, load_sectors, parse_sectors, read_declarations, read_pairs
+from tandem.domain.control import TradingState
 from tandem.domain.errors import BadSetting
+from tandem.domain.trading import TradingMode
 
 SHIPPED = Path(__file__).parents[3] / "config"
 
@@ -30,7 +32,7 @@ def sectors_faults(text: str) -> list[str]:
 def manifest_faults(*texts: str) -> list[str]:
     """The lines of the error that these files, named f0, f1 and so on, raise."""
     with pytest.raises(BadSetting) as caught:
-        read_manifests([(f"f{number}", text) for number, text in enumerate(texts)])
+        read_pairs([(f"f{number}", text) for number, text in enumerate(texts)])
     return str(caught.value).splitlines()
 
 
@@ -62,7 +64,7 @@ def test_a_preset_narrows_the_symbols_in_use() -> None:
 
 def test_a_pair_is_in_use_when_its_sector_is_active_and_the_preset_holds_its_legs() -> None:
     """What a platform declares at its start."""
-    (spec,) = (pair.spec for pair in read_manifests([("f", PAIR)]))
+    (spec,) = (pair.spec for pair in read_pairs([("f", PAIR)]))
     text = "sectors: {consumer: [KO, PEP, PG], energy: [XOM]}\npresets: {one: [KO], both: [KO, PEP]}\n"
     in_use = [
         parse_sectors("f", f"{text}active: [{active}]\nactive_symbols: {preset}\n").in_use(spec)
@@ -123,7 +125,7 @@ def test_no_folder_of_pairs_declares_no_pairs(tmp_path: Path) -> None:
 def test_one_file_may_hold_many_manifests() -> None:
     """Documents are separated as in Kubernetes; empty ones do not count."""
     second = PAIR.replace("ko-pep", "hd-wmt").replace("[KO, PEP]", "[HD, WMT]")
-    assert [pair.spec.pair for pair in read_manifests([("f", f"---\n{PAIR}---\n---\n{second}")])] == ["KO-PEP", "HD-WMT"]
+    assert [pair.spec.pair for pair in read_pairs([("f", f"---\n{PAIR}---\n---\n{second}")])] == ["KO-PEP", "HD-WMT"]
 
 
 def test_a_fault_in_a_manifest_is_named_with_its_line() -> None:
@@ -153,4 +155,42 @@ def test_a_file_that_is_no_yaml_does_not_hide_the_faults_of_the_others() -> None
 def test_plain_words_are_read_as_kubectl_reads_them() -> None:
     """A leg written ON is true for kubectl: both refuse it, and tell to quote it; quoted it is a symbol."""
     assert "quote it" in manifest_faults(PAIR.replace("[KO, PEP]", "[ON, PEP]"))[0]
-    assert read_manifests([("f", PAIR.replace("[KO, PEP]", '["ON", PEP]'))])[0].spec.pair == "ON-PEP"
+    assert read_pairs([("f", PAIR.replace("[KO, PEP]", '["ON", PEP]'))])[0].spec.pair == "ON-PEP"
+
+
+ACCOUNT = """\
+apiVersion: tandem.trading/v1alpha1
+kind: TradingAccount
+metadata: {name: paper}
+spec: {source: recycled, mode: Halted, reason: drill}
+"""
+
+
+def test_pairs_and_accounts_may_stand_beside_each_other() -> None:
+    """In one file, in any order."""
+    declared = read_declarations([("f", f"{ACCOUNT}---\n{PAIR}")])
+    assert [pair.spec.pair for pair in declared.pairs] == ["KO-PEP"]
+    assert [(one.where, one.state) for one in declared.accounts] == [
+        ("f:3", TradingState(scope="account/paper", mode=TradingMode.HALTED, reason="drill"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (f"{ACCOUNT}---\n{ACCOUNT}", "f:8: account paper is declared at f:3 already, once is allowed"),
+        (ACCOUNT.replace("TradingAccount", "SectorModel"), "f:2: kind: found 'SectorModel', must be 'TradingPair' or 'TradingAccount'"),
+        (ACCOUNT.replace("recycled", "paper"), "f:4: spec: source live and paper need secretRef"),
+        (ACCOUNT.replace("kind: TradingAccount\n", ""), "f:1: kind: found None, must be 'TradingPair' or 'TradingAccount'"),
+    ],
+)
+def test_a_fault_among_declarations_is_named_with_its_line(text: str, fault: str) -> None:
+    """As for pairs alone."""
+    with pytest.raises(BadSetting) as error:
+        read_declarations([("f", text)])
+    assert str(error.value).startswith(fault)
+
+
+def test_a_folder_of_pairs_holds_pairs_only() -> None:
+    """config/pairs is read at each start: an account's mode there would undo the kill switch."""
+    assert manifest_faults(ACCOUNT)[0].startswith("f0:2: kind: found 'TradingAccount', must be 'TradingPair'")

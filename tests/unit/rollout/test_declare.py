@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from tandem.domain.control import PairSpec
+from tandem.domain.control import PairSpec, TradingState
 from tandem.domain.errors import Permanent
 from tandem.domain.ids import PairId, SectorId, Symbol, pair_legs
-from tandem.rollout.declare import Verb, plan
+from tandem.domain.trading import TradingMode
+from tandem.rollout.declare import Verb, plan, plan_modes
 
 
 def pair(name: str) -> PairSpec:
@@ -44,3 +45,15 @@ def test_a_pair_with_its_legs_turned_is_refused() -> None:
     """PEP-KO is the same bet as KO-PEP."""
     with pytest.raises(Permanent, match="KO-PEP is declared already"):
         plan({"KO-PEP": KO_PEP}, [replace(KO_PEP, pair=PairId("PEP-KO"), leg_a=Symbol("PEP"), leg_b=Symbol("KO"))])
+
+
+def test_a_changed_mode_is_told() -> None:
+    """Of an account, as of a pair: what it was, and what it is."""
+    active = TradingState(scope="account/paper", mode=TradingMode.ACTIVE, reason="")
+    halted = TradingState(scope="account/paper", mode=TradingMode.HALTED, reason="drill")
+    other = replace(active, scope="account/other")
+    changes = plan_modes({"account/paper": active, "global": replace(halted, scope="global")}, [halted, other])
+    assert [(change.verb, change.differences) for change in changes] == [
+        (Verb.CONFIGURED, ("mode active -> halted", 'reason "" -> drill')),
+        (Verb.CREATED, ()),
+    ]
