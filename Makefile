@@ -8,10 +8,11 @@ export BENTOML_DO_NOT_TRACK := True
 export MLFLOW_DISABLE_TELEMETRY := true
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
+CLUSTER_ARGS ?=
 CODE := $(wildcard services tests benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test unit bench lint format type verify generate lock clean
+.PHONY: help setup setup-dev demo test test-cluster unit bench lint format type verify generate lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -41,7 +42,11 @@ demo: setup  ## run the whole platform over real data on this machine (DEMO_ARGS
 	$(BIN)/tandem demo $(DEMO_ARGS)
 
 test: setup-dev  ## all tests; starts the real servers they need
+	PYTHONPATH=tests $(BIN)/python -m cluster.binaries  # before pytest, which would hide the minutes of the first build
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-cluster: setup-dev  ## a real Kubernetes node, the images and a whole life of an installation; as root (CLUSTER_ARGS=smoke)
+	PYTHONPATH=tests $(BIN)/python -m cluster $(CLUSTER_ARGS)
 
 unit: setup-dev  ## the quick, pure tests only
 	$(BIN)/python -m pytest tests/unit tests/property tests/reference $(PYTEST_ARGS)
