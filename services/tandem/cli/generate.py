@@ -75,10 +75,12 @@ def chart_page(values: str) -> str:
 
 
 _INTRODUCTIONS = {
-    "TradingPair": "The pair's id is made of its legs, e.g. `KO-PEP`. `tandem apply -f` takes the same manifests without a cluster.",
+    "TradingPair": "The pair's id is made of its legs, e.g. `KO-PEP`. `tandem apply -f` takes the same manifests without a cluster. "
+    "[Samples](../../config/pairs).",
     "SectorModel": "One for a sector. The operator runs a forecaster for each version that is needed, and rolls a new one out by "
-    "this policy; what came of it stands in a ModelRollout.",
-    "TradingAccount": "Its name is the account's: the portfolio's `TANDEM_ACCOUNT`.",
+    "this policy; what came of it stands in a ModelRollout. [A sample](../../config/samples/sector-model.yaml).",
+    "TradingAccount": "Its name is the account's: the portfolio's `TANDEM_ACCOUNT`. `tandem apply -f` takes the same manifests without "
+    "a cluster. [A sample](../../config/samples/trading-account.yaml).",
     "ModelRollout": "Written by the operator only: the record of one candidate. Ask for something by an annotation, "
     "`kubectl annotate mro NAME tandem.trading/request=promote` (`rollback`, `abort`).",
 }
