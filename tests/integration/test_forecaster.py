@@ -153,6 +153,9 @@ def test_http_gives_the_forecast_that_was_published(
         assert PAIR in refused.text
         state = _ask(service, "/state").json()
         assert (state["pairs"], state["replay_id"], state["not_ready"]) == ([PAIR], "asked", None)
+        health = state["health"]
+        assert (health["errors"], health["forecasts"], health["withheld"]) == (0, DAYS, 0)
+        assert 0 < health["latency_p99_s"] < 60  # from the header to the batch, of bars that came after readiness
         window = [[0.0] * len(bundle.features)] * bundle.sequence
         predicted = _ask(service, "/predict", windows=[window, window]).json()
         assert len(predicted["reversion_logit"]) == 2

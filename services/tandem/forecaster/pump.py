@@ -20,6 +20,7 @@ from tandem.domain.errors import BadRecord, TandemError, Transient
 from tandem.domain.forecasts import ForecastBatch
 from tandem.domain.market import BarSet, TickFrame
 from tandem.flow.sector import SectorModel, SectorState, initial_sector, step
+from tandem.forecaster.health import HealthCounts
 from tandem.ports import LogRecord
 
 log = structlog.get_logger()
@@ -35,6 +36,7 @@ class Pump:
         """`past_bars(until_ns, replay_id)`: the bars between the end of training and the first tick that Kafka still holds."""
         self.model = model
         self.state: SectorState = initial_sector(model)
+        self.health = HealthCounts()
         self._sector, self._version = model.bundle.sector, model.ref.version
         self._servers, self._past_bars = servers, past_bars
         self._stop = threading.Event()
@@ -86,7 +88,7 @@ class Pump:
             published_to = reader.committed()[(topic, 0)]
             target = reader.end_offsets()[(topic, 0)]
             reader.seek_to_beginning()
-            self.state = initial_sector(self.model)
+            self.state, self.health = initial_sector(self.model), HealthCounts()
             self._caught_up = target == 0
             committed, committed_s = published_to, time.monotonic()
             while not self._stop.is_set():
@@ -101,6 +103,7 @@ class Pump:
                     committed, committed_s = self.next_offset, time.monotonic()
                     lag = reader.end_offsets()[(topic, 0)] - self.next_offset
                     telemetry.gauge("forecaster_lag_records").labels(**self._labels).set(lag)
+                    self.health.lag_records = lag
             if self.next_offset > committed:
                 self._commit(reader, writer, topic)
         finally:
@@ -116,6 +119,7 @@ class Pump:
         try:
             event = decode_tick_record(record.value or b"")
         except BadRecord as error:
+            self.health.bad_record()
             if publish:
                 park(writer, "forecaster", record.topic, error, record.value or b"")
             return
@@ -123,6 +127,7 @@ class Pump:
             # Kafka's retention has dropped what came before: the recorder's bars stand in for it.
             self.state = initial_sector(self.model, self._past_bars(int(event.ticks["event_ns"][0]), event.replay_id))
         self.state, batches = step(self.model, self.state, event)
+        self.health.step(self.state, batches)
         if not publish:
             return
         ingested = record.headers.get(topics.HEADER_INGESTED, b"")
@@ -136,8 +141,9 @@ class Pump:
         headers = {topics.HEADER_PUBLISHED: now_ns.to_bytes(8, "little")}
         if ingested:
             headers[topics.HEADER_INGESTED] = ingested
-            if batch.forecasts:
+            if batch.forecasts and self._caught_up:
                 elapsed_s = (now_ns - int.from_bytes(ingested, "little")) / 1e9
+                self.health.published(elapsed_s)
                 telemetry.histogram("tick_to_forecast_seconds").labels(sector=self._sector).observe(elapsed_s)
         writer.publish(topics.FORECASTS, encode_forecasts(batch), key=batch.sector.encode(), headers=headers)
         telemetry.counter("forecaster_forecasts_total").labels(**self._labels).inc(len(batch.forecasts))

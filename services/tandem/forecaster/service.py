@@ -109,7 +109,7 @@ class Forecaster:
 
     @bentoml.api(route="/state")
     async def state(self) -> dict[str, Any]:
-        """Where the service stands: version, log position, replay, and the newest forecast of each pair."""
+        """Where the service stands: version, log position, health, replay, and the newest forecast of each pair."""
         state = self._pump.state
         return {
             "sector": self._pump.model.bundle.sector,
@@ -117,6 +117,7 @@ class Forecaster:
             "bar": self._pump.model.bundle.bar,
             "not_ready": self._pump.why_not_ready(),
             "next_offset": self._pump.next_offset,
+            "health": self._pump.health.report(),
             "replay_id": state.replay_id,
             "pairs": sorted(model.pair for model in self._pump.model.bundle.pairs),
             "latest": {pair: asdict(forecast) for pair, forecast in sorted(state.latest.items())},
