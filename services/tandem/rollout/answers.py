@@ -18,8 +18,7 @@ def abort(state: RolloutState, observed: Observed, request: Request) -> Turn:
 def rollback(state: RolloutState, observed: Observed, request: Request) -> Turn:
     """Return to the version before; also after the rollout has succeeded, while the pointer still names its candidate."""
     message = _words("rolled back by request", request)
-    succeeded = state.outcome is Outcome.SUCCEEDED and state.step is Step.DONE
-    if succeeded and state.stable is not None and observed.pointer is not None:
+    if state.outcome is Outcome.SUCCEEDED and state.stable is not None and observed.pointer is not None:
         if observed.pointer.version != state.candidate.version:
             return _refused(state, request, f"the routing pointer names version {observed.pointer.version}")
         return end(_reopened(state), observed, Outcome.ROLLED_BACK, "RolledBack", message, kind="Warning")

@@ -84,6 +84,12 @@ def bars_of_step(state: RolloutState, evidence: Evidence) -> int:
     return max(0, evidence.bars - mark.bars) if mark is not None else 0
 
 
+def restarted(state: RolloutState, observed: Observed) -> RolloutState:
+    """The state with the bars of its step counted from now: what they are counted for has not begun."""
+    gates = tuple(gate for gate in state.gates if gate.name != ENTERED)
+    return replace(state, gates=(*gates, _mark(state, observed.evidence)) if observed.evidence is not None else gates)
+
+
 def failure(evidence: Evidence) -> str:
     """Why the gates fail; "" while none does."""
     return "; ".join(f"{gate.name}: {gate.reason}" for gate in evidence.gates if gate.verdict is Verdict.FAIL)

@@ -16,6 +16,7 @@ from tandem.rollout.notes import (
     failure,
     noted,
     promotion,
+    restarted,
     warning,
     why_not_ready,
     why_unseen,
@@ -25,7 +26,7 @@ from tandem.rollout.observed import Announce, Observed, RegisteredVersion
 from tandem.rollout.policy import RolloutPolicy
 from tandem.rollout.promotion import overall
 from tandem.rollout.state import Outcome, RolloutState, Step, Verdict
-from tandem.rollout.wishes import is_ready
+from tandem.rollout.wishes import is_ready, pointer_wish
 
 _NOT_READY, _READY_AGAIN = "CandidateNotReady", "CandidateReady"
 
@@ -168,6 +169,8 @@ def _canary(policy: RolloutPolicy, state: RolloutState, observed: Observed) -> T
     if (missing := _missing(policy, state, observed)) is not None:
         return missing
     state = _ready_again(state, observed)
+    if pointer_wish(policy, state, observed) is not None:  # nobody acts on the step yet: a kill or Kafka has kept the pointer
+        return Turn(state=restarted(state, observed), wait="the routing pointer is about to move")
     if evidence is None:
         return Turn(state=state, wait=f"no paired forecasts to look at: {why_unseen(observed)}")
     wanted = policy.canary[state.canary_index].bars if state.canary_index < len(policy.canary) else 0
@@ -187,7 +190,7 @@ def _watch(policy: RolloutPolicy, state: RolloutState, observed: Observed) -> Tu
         return missing
     state = _ready_again(state, observed)
     if pointer is None or pointer.version != state.candidate.version:
-        return Turn(state=state, wait="the routing pointer is about to move")
+        return Turn(state=restarted(state, observed), wait="the routing pointer is about to move")
     if policy.watch_bars:
         if evidence is None:
             return Turn(state=state, wait=f"no paired forecasts to look at: {why_unseen(observed)}")
