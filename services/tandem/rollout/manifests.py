@@ -53,13 +53,16 @@ def version_objects(shape: SectorShape, running: Running) -> tuple[Manifest, ...
 
 
 def version_keys(shape: SectorShape, version: str) -> tuple[ObjectKey, ...]:
-    """Everything that a version may have, in the order in which it is taken away: out of the Service first."""
+    """Everything that a version may have, in the order in which it is taken away.
+
+    The Deployment last: as long as it is there the version counts as running, and what a kill has left is taken away with it.
+    """
     name = version_name(shape.sector, version)
     return (
         ObjectKey(kind="Service", name=name),
-        ObjectKey(kind="Deployment", name=name),
         ObjectKey(kind="PodDisruptionBudget", name=name),
         ObjectKey(kind="ConfigMap", name=name),
+        ObjectKey(kind="Deployment", name=name),
     )
 
 
