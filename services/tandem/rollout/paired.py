@@ -4,16 +4,18 @@ Does not read them (adapters/score_evidence.py) nor judge them (promotion.py).
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tandem.domain.ids import PairId
+from tandem.quant.paired_qlike import levels, small_moves
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 Times = NDArray[np.int64]
+_TABLES = ("stable", "candidate", "log_variance_ratio", "realised_stable", "realised_candidate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -21,6 +23,8 @@ class PairedLosses:
     """One row for each bar that has closed, oldest first, one column for each pair that both versions hold.
 
     stable, candidate: (n, p) QLIKE, lower is better; NaN where that version has no scored forecast there.
+    realised_stable, realised_candidate: (n, p) the squared innovations that they were scored on, each of that version's own spread; None
+    where both were scored on the same ones.
     log_variance_ratio: (n, p) log of the candidate's variance over the stable version's; NaN where either has none.
     A pair that one of the versions does not hold at all has no column: it cannot be compared.
     """
@@ -31,11 +35,15 @@ class PairedLosses:
     stable: Matrix
     candidate: Matrix
     log_variance_ratio: Matrix
+    realised_stable: Matrix | None = None
+    realised_candidate: Matrix | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.close_ns), len(self.pairs))
-        for name in ("stable", "candidate", "log_variance_ratio"):
+        for name in _TABLES:
             found = getattr(self, name)
+            if found is None:
+                continue
             if found.shape != shape or found.dtype != np.float64:
                 raise ValueError(f"{name}: {found.dtype} of shape {found.shape}, must be float64 of shape {shape} (bars, pairs)")
             if np.isinf(found).any():
@@ -46,11 +54,37 @@ class PairedLosses:
             raise ValueError("close_ns must rise strictly and sessions never fall")
         if len(set(self.pairs)) != len(self.pairs):
             raise ValueError(f"pairs {self.pairs}: each must stand once")
+        if (self.realised_stable is None) != (self.realised_candidate is None):
+            raise ValueError("realised_stable and realised_candidate: must be given both or neither")
 
     @property
     def differences(self) -> Matrix:
-        """(n, p) the candidate's QLIKE minus the stable version's: below 0 is better. NaN where one is missing."""
-        return self.candidate - self.stable
+        """(n, p) the candidate's QLIKE minus the stable version's: below 0 is better. NaN where one is missing.
+
+        Small moves count as in quant/paired_qlike.py where the two were scored on different spreads.
+        """
+        found = self.candidate - self.stable
+        if self.realised_stable is None or self.realised_candidate is None:
+            return np.where(np.isfinite(self.log_variance_ratio), found, np.nan)
+        stable, candidate = self._realised_pairwise()
+        return np.where(np.isfinite(self.log_variance_ratio), found - small_moves(candidate) + small_moves(stable), np.nan)
+
+    @property
+    def relative_ratios(self) -> Matrix:
+        """(n, p) log_variance_ratio with each variance in units of its own spread's squared innovations so far: the two's disagreement."""
+        if self.realised_stable is None or self.realised_candidate is None:
+            return self.log_variance_ratio
+        stable, candidate = self._realised_pairwise()
+        with np.errstate(divide="ignore", invalid="ignore"):  # a spread that has never moved has no scale: the ratio stays as it is
+            scale = np.log(levels(candidate)) - np.log(levels(stable))
+        return self.log_variance_ratio - np.where(np.isfinite(scale), scale, 0.0)
+
+    def _realised_pairwise(self) -> tuple[Matrix, Matrix]:
+        """Both, where both are there."""
+        assert self.realised_stable is not None
+        assert self.realised_candidate is not None
+        both = np.isfinite(self.realised_stable) & np.isfinite(self.realised_candidate)
+        return np.where(both, self.realised_stable, np.nan), np.where(both, self.realised_candidate, np.nan)
 
     @property
     def bars(self) -> int:
@@ -66,14 +100,8 @@ class PairedLosses:
     def after(self, close_ns: int) -> Self:
         """The bars that close after this time."""
         kept = self.close_ns > close_ns
-        return type(self)(
-            close_ns=self.close_ns[kept],
-            sessions=self.sessions[kept],
-            pairs=self.pairs,
-            stable=self.stable[kept],
-            candidate=self.candidate[kept],
-            log_variance_ratio=self.log_variance_ratio[kept],
-        )
+        tables: dict[str, Any] = {name: None if (table := getattr(self, name)) is None else table[kept] for name in _TABLES}
+        return type(self)(close_ns=self.close_ns[kept], sessions=self.sessions[kept], pairs=self.pairs, **tables)
 
 
 def no_losses(pairs: tuple[PairId, ...] = ()) -> PairedLosses:

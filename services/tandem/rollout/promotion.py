@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tandem.domain.ids import PairId
+from tandem.quant.paired_qlike import WARM_BARS, tail_variance
 from tandem.quant.scores import diebold_mariano, newey_west_lags
 from tandem.quant.sequential import anytime_p
 from tandem.rollout.observed import Evidence
@@ -19,6 +21,8 @@ from tandem.rollout.policy import Claim, GatePolicy, OperationalPolicy, RolloutP
 from tandem.rollout.state import GateResult, Verdict
 
 Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+_ALL = "all pairs"
 QLIKE_GATE = "qlike"
 _DM_MIN = 10  # losses; quant.scores takes no fewer
 FORECASTS_MIN = 100  # below, one forecast alone is more than the smallest share of the default policy
@@ -58,28 +62,27 @@ def statistical(losses: PairedLosses, policy: GatePolicy) -> GateResult:
     same level, with Holm's correction (1979).
     """
     margin = 0.0 if policy.claim is Claim.SUPERIOR else policy.margin_qlike
-    differences = losses.differences
+    differences, ratios = losses.differences, losses.relative_ratios
     paired = np.isfinite(differences).any(axis=1)
-    means = np.nanmean(differences[paired], axis=1) if paired.any() else np.empty(0)
+    differences, ratios = differences[paired], np.where(np.isfinite(differences), ratios, np.nan)[paired]
+    means = np.nanmean(differences, axis=1) if paired.any() else np.empty(0)
     sessions = losses.sessions[paired]
     bars, days = len(means), len(np.unique(sessions))
+    effect = float(means.mean()) if bars else None
     start = _start(sessions, policy)
-    if start is None:
-        reason = f"{bars} paired bars of {days} sessions, a verdict from {policy.bars_min} bars of {policy.sessions_min} sessions on"
-        effect = float(means.mean()) if bars else None
+    if start is None or effect is None:
+        least = max(policy.bars_min, WARM_BARS)
+        reason = f"{bars} paired bars of {days} sessions, a verdict from {least} bars of {policy.sessions_min} sessions on"
         return GateResult(name=QLIKE_GATE, verdict=Verdict.INCONCLUSIVE, reason=reason, bars=bars, sessions=days, effect=effect)
-    p_value = float(anytime_p(means, margin, start=start)[-1])
-    worse = _worse(losses, means, start=start, margin=margin, policy=policy)
-    verdict = Verdict.FAIL if worse else Verdict.PASS if p_value < policy.level else Verdict.INCONCLUSIVE
-    effect = float(means.mean())
+    tail = tail_variance(ratios, null=margin, sign=1)
+    p_value = float(anytime_p(margin - means, start=start, tail_variance=tail)[-1])
+    worse = _worse(_Table(pairs=losses.pairs, differences=differences, ratios=ratios, sessions=sessions), means, start, policy, margin)
     claim = "better" if policy.claim is Claim.SUPERIOR else f"not worse by {margin:g}"
-    reason = (
-        worse or f"mean QLIKE {effect:+.4f} over {bars} bars of {days} sessions: p = {p_value:.3g} for {claim}, pass below {policy.level:g}"
-    )
+    passed = f"mean QLIKE {effect:+.4f} over {bars} bars of {days} sessions: p = {p_value:.3g} for {claim}, pass below {policy.level:g}"
     return GateResult(
         name=QLIKE_GATE,
-        verdict=verdict,
-        reason=reason,
+        verdict=Verdict.FAIL if worse else Verdict.PASS if p_value < policy.level else Verdict.INCONCLUSIVE,
+        reason=worse or passed,
         bars=bars,
         sessions=days,
         effect=effect,
@@ -103,25 +106,37 @@ def operations(
 def _start(sessions: NDArray[np.int64], policy: GatePolicy) -> int | None:
     """The number of bars from which on there is a verdict; None before."""
     days = np.cumsum(np.diff(sessions, prepend=sessions[:1] - 1) > 0)
-    enough = np.flatnonzero((np.arange(1, len(sessions) + 1) >= policy.bars_min) & (days >= policy.sessions_min))
+    count = np.arange(1, len(sessions) + 1)
+    enough = np.flatnonzero((count >= max(policy.bars_min, WARM_BARS)) & (days >= policy.sessions_min))
     return int(enough[0]) + 1 if len(enough) else None
 
 
-def _worse(losses: PairedLosses, means: Vector, *, start: int, margin: float, policy: GatePolicy) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Table:
+    """The bars at which at least one pair can be compared."""
+
+    pairs: tuple[PairId, ...]
+    differences: Matrix  # (n, p)
+    ratios: Matrix  # (n, p)
+    sessions: NDArray[np.int64]  # (n,)
+
+
+def _worse(table: _Table, means: Vector, start: int, policy: GatePolicy, margin: float) -> str:
     """Why the candidate is worse by more than the margin; "" while that is not shown."""
-    p_values = {"all pairs": float(anytime_p(-means, -margin, start=start)[-1])}
-    effects = {"all pairs": float(means.mean())}
-    for pair, column in zip(losses.pairs, losses.differences.T, strict=True):
-        present = np.isfinite(column)
-        pair_start = _start(losses.sessions[present], policy)
+    tail = tail_variance(table.ratios, null=margin, sign=-1)
+    p_values = {_ALL: float(anytime_p(means - margin, start=start, tail_variance=tail)[-1])}
+    effects = {_ALL: float(means.mean())}
+    for place, pair in enumerate(table.pairs):
+        present = np.isfinite(table.differences[:, place])
+        column = table.differences[present, place]
+        pair_start = _start(table.sessions[present], policy)
         if pair_start is not None:
-            p_values[pair] = float(anytime_p(-column[present], -margin, start=pair_start)[-1])
-            effects[pair] = float(column[present].mean())
+            tail = tail_variance(table.ratios[present, place, None], null=margin, sign=-1)
+            p_values[pair] = float(anytime_p(column - margin, start=pair_start, tail_variance=tail)[-1])
+            effects[pair] = float(column.mean())
     held = holm(p_values)
     named = [name for name in sorted(held, key=lambda name: (held[name], name)) if held[name] < policy.level]
-    return "; ".join(
-        f"{name}: worse by {effects[name]:+.4f}, more than {margin:g}: p = {held[name]:.3g} of {len(held)}" for name in named[:NAMED_MAX]
-    )
+    return "; ".join(f"{name}: QLIKE {effects[name]:+.4f}, p = {held[name]:.3g} for worse than {margin:g}" for name in named[:NAMED_MAX])
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
