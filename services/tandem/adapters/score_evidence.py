@@ -17,6 +17,7 @@ _ROWS_MAX = 1_000_000  # 25 pairs for 100 sessions of minutes; a rollout is deci
 _QUERY = """
 SELECT DISTINCT ON (stable.bar_close_ns, stable.pair)
        stable.bar_close_ns, stable.pair, stable.qlike, candidate.qlike, ln(candidate.variance) - ln(stable.variance),
+       stable.realised, candidate.realised,
        (to_timestamp(stable.bar_close_ns / 1e9) AT TIME ZONE 'America/New_York')::date - DATE '1970-01-01'
 FROM forecast_scores AS stable
 JOIN forecast_scores AS candidate USING (sector, pair, source, replay_id, bar_close_ns)
@@ -57,10 +58,10 @@ def read_losses(url: str, source: str, state: RolloutState) -> PairedLosses:
     return _losses(rows)
 
 
-def _losses(rows: list[tuple[int, str, float | None, float | None, float, int]]) -> PairedLosses:
+def _losses(rows: list[tuple[int, str, float | None, float | None, float, float | None, float | None, int]]) -> PairedLosses:
     if not rows:
         return no_losses()
-    closes, names, stable, candidate, ratios, days = zip(*rows, strict=True)
+    closes, names, stable, candidate, ratios, realised_stable, realised_candidate, days = zip(*rows, strict=True)
     close_ns, first, row = np.unique(np.array(closes, dtype=np.int64), return_index=True, return_inverse=True)
     pairs, column = np.unique(np.array(names), return_inverse=True)
 
@@ -76,4 +77,6 @@ def _losses(rows: list[tuple[int, str, float | None, float | None, float, int]])
         stable=table(stable),
         candidate=table(candidate),
         log_variance_ratio=table(ratios),
+        realised_stable=table(realised_stable),
+        realised_candidate=table(realised_candidate),
     )
