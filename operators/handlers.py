@@ -4,6 +4,7 @@ kopf watches; the operator in tandem.operator does everything else. Each handler
 decides or writes, and no finalizer or annotation of kopf's is put on any object.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -29,6 +30,7 @@ def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
     settings.process.ultimate_exiting_timeout = _STOP_S
     own = settings_module.load()
     telemetry.configure_logging(SERVICE, own.log_level)
+    logging.getLogger().setLevel(logging.WARNING)  # kopf tells of each event, Kafka's client of each connection
     try:
         memo.operator = Operator(own, on_broken=lambda: os.kill(os.getpid(), signal.SIGTERM))
         memo.operator.start()

@@ -51,6 +51,7 @@ class ControlTopic:
         self._pending: dict[str, _Pending] = {}  # ours that were not read back yet
         self._writer: KafkaWriter | None = None
         self._trouble: str | None = f"Kafka at {servers}: the control topic is not read yet"
+        self.settled = threading.Event()  # the topic was read, or could not be
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
 
@@ -155,6 +156,7 @@ class ControlTopic:
         with self._lock:
             known, self._table, self._trouble = self._table, None, reason
             self._pending.clear()
+        self.settled.set()
         telemetry.gauge("operator_dependency_up").labels(dependency="kafka").set(0)
         log.error("kafka_unreachable", reason=reason)
         if known is not None:
@@ -178,6 +180,7 @@ class ControlTopic:
             raise
         with self._lock:
             self._table, self._trouble = table, None
+        self.settled.set()
         telemetry.gauge("operator_dependency_up").labels(dependency="kafka").set(1)
         log.info("control_topic_read", pairs=len(table.pairs), pointers=len(table.pointers))
         self._on_change(None)

@@ -91,11 +91,11 @@ class Pairs:
         self._context.events.tell(read, "Warning", reason, message)
 
     def _declare(self, read: Manifest, spec: PairSpec, family: Sequence[Manifest]) -> float | None:
+        read = hold(self._context, read)  # before anything is told: a deletion from now on waits for the withdrawal
         try:
             if (conflict := self._turned(spec, family)) is not None:
                 self._refuse(read, "Conflict", conflict)
                 return None
-            read = hold(self._context, read)  # before anything is told: a deletion from now on waits for the withdrawal
             told = self._tell(read, spec)
             in_model = self._in_model(spec)
         except Transient as error:

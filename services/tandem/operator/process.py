@@ -50,6 +50,7 @@ DEPLOYMENT = "Deployment"
 WATCHED = (TRADING_ACCOUNT, TRADING_PAIR, SECTOR_MODEL, MODEL_ROLLOUT, DEPLOYMENT)
 RESYNC_S = 300.0  # a watch that has lost something without a word is made good after so long
 _RESYNC_RETRY_S = 2.0
+_SETTLE_S = 10.0  # for the control topic to be read, or found to be out of reach, before the first looks
 _SPREAD_S = 5.0  # of the looks after a resync; after taking over they begin at once
 _MEASURE_S = 10.0  # gauges
 log = structlog.get_logger()
@@ -171,6 +172,7 @@ class Operator:
         if key is None:
             for kind in (TRADING_PAIR, TRADING_ACCOUNT, SECTOR_MODEL):
                 self.queue.add_all(kind, (manifest["metadata"]["name"] for manifest in self._objects.all(kind)))
+            self._resync_wanted.set()
             return
         for part in self._parts:
             self._wake(part.told(key))
@@ -194,6 +196,7 @@ class Operator:
             names = {manifest["metadata"]["name"] for manifest in self._objects.all(kind)} | gone[kind]
             self.queue.add_all(kind, sorted(names), spread_s=_SPREAD_S if self._synced else 0.0)
         if not self._synced:
+            self._control.settled.wait(_SETTLE_S)  # else every pair would say for a moment that Kafka is away
             self._synced = True
             self.queue.resume()
             log.info("working", **{kind: len(self._objects.all(kind)) for kind in WATCHED})
