@@ -23,7 +23,7 @@ from tandem.rollout.notes import Turn, done, ended
 from tandem.rollout.observed import Action, Announce, EnsureForecaster, Observed, RegisteredVersion
 from tandem.rollout.policy import RolloutPolicy
 from tandem.rollout.state import HISTORY_MAX, Moment, Outcome, RolloutState, Step
-from tandem.rollout.turns import turn
+from tandem.rollout.turns import turn, unsettled
 from tandem.rollout.wishes import wishes
 
 REASONS = (
@@ -102,10 +102,10 @@ def plan(policy: RolloutPolicy, state: RolloutState, observed: Observed) -> Plan
     if found.state.step is Step.DONE:
         return _plan(found, ())
     wanted = wishes(policy, found.state, observed)
-    if ended(found.state) and not _open(wanted) and not found.wait:
-        found = done(found, observed)
-        return _plan(found, ())
-    return _plan(found, wanted)
+    if not ended(found.state):
+        return _plan(found, wanted)
+    wait = unsettled(found.state, observed)
+    return _plan(done(found, observed), ()) if not wait and not _open(wanted) else _plan(replace(found, wait=wait), wanted)
 
 
 def _plan(found: Turn, wanted: tuple[Action, ...]) -> Plan:

@@ -39,7 +39,7 @@ def turn(policy: RolloutPolicy, state: RolloutState, observed: Observed) -> Turn
     if state.step is Step.DONE:
         return Turn(state=state)
     if ended(state):
-        return Turn(state=state, wait=_unsettled(state, observed))
+        return Turn(state=state, wait=unsettled(state, observed))
     if observed.pointer is None and (observed.trouble or state.stable is not None):
         return Turn(state=state, wait=f"the routing pointer cannot be seen: {why_unseen(observed)}")
     found = _moved_by_others(state, observed) or _registry_facts(policy, state, observed)
@@ -50,7 +50,7 @@ def turn(policy: RolloutPolicy, state: RolloutState, observed: Observed) -> Turn
     return _STEPS[state.step](policy, with_gates(state, observed), observed)
 
 
-def _unsettled(state: RolloutState, observed: Observed) -> str:
+def unsettled(state: RolloutState, observed: Observed) -> str:
     """Why it cannot be said yet that the end is settled; "" when all could be looked at."""
     if observed.pointer is None and (state.stable is not None or state.outcome is Outcome.SUCCEEDED or observed.trouble):
         return f"the routing pointer cannot be seen: {why_unseen(observed)}"
