@@ -17,11 +17,11 @@ from typing import Any
 import httpx
 
 from cluster.control_plane import KubeApi
+from definitions import install_definitions as install_definitions  # for who starts operators
 from service_process import free_port, wait_until
 
 ROOT = Path(__file__).parents[1]
 HANDLERS = ROOT / "operators/handlers.py"
-DEFINITIONS = ROOT / "charts/tandem/files/crds"
 API_VERSION = "tandem.trading/v1alpha1"
 _STOP_S = 30.0
 
@@ -79,14 +79,6 @@ def running_operator(api: KubeApi, environ: Mapping[str, str], folder: Path, nam
     finally:
         process.kill()
         process.wait()
-
-
-def install_definitions(api: KubeApi) -> None:
-    """The four kinds on the cluster, ready to take objects."""
-    done = api.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(DEFINITIONS))
-    assert done.returncode == 0, done.stderr
-    done = api.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(DEFINITIONS))
-    assert done.returncode == 0, done.stderr
 
 
 def pair_manifest(name: str, a: str, b: str, **spec: Any) -> dict[str, Any]:

@@ -30,16 +30,21 @@ class Servers:
 
     def environ(self, folder: Path, namespace: str) -> dict[str, str]:
         """The operator's settings."""
-        template = folder / "forecaster.yaml"
-        template.write_text(TEMPLATE)
-        return {
-            "TANDEM_NAMESPACE": namespace,
-            "TANDEM_KAFKA_BOOTSTRAP_SERVERS": self.kafka,
-            "TANDEM_POSTGRES_URL": self.postgres,
-            "MLFLOW_TRACKING_URI": self.mlflow,
-            "TANDEM_FORECASTER_TEMPLATE": str(template),
-            "TANDEM_SOURCE": "recycled",
-        }
+        return operator_environ(folder, namespace=namespace, kafka=self.kafka, postgres_url=self.postgres, mlflow=self.mlflow)
+
+
+def operator_environ(folder: Path, *, namespace: str, kafka: str, postgres_url: str, mlflow: str) -> dict[str, str]:
+    """The operator's settings."""
+    template = folder / "forecaster.yaml"
+    template.write_text(TEMPLATE)
+    return {
+        "TANDEM_NAMESPACE": namespace,
+        "TANDEM_KAFKA_BOOTSTRAP_SERVERS": kafka,
+        "TANDEM_POSTGRES_URL": postgres_url,
+        "MLFLOW_TRACKING_URI": mlflow,
+        "TANDEM_FORECASTER_TEMPLATE": str(template),
+        "TANDEM_SOURCE": "recycled",
+    }
 
 
 class Control:
