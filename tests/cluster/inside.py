@@ -1,30 +1,50 @@
-"""Runs inside the namespaces: starts the node, runs what was asked for, and on a failure says where to look."""
+"""Runs inside the namespaces: starts the node, then the smoke test and, when there are images, the scenario."""
 
+import argparse
+import signal
 import sys
 from pathlib import Path
 
-from cluster import binaries, node, smoke
+from cluster import binaries, node, scenario, smoke
 from cluster.steps import say, step
 from tandem.domain.errors import TandemError
 from tandem.local.processes import Children
 
 
-def main(what: str, home: Path) -> int:
+def main(arguments: list[str]) -> int:
     """The exit code."""
-    children = Children(home)
+    parser = argparse.ArgumentParser(prog="python -m cluster.inside", description=__doc__)
+    parser.add_argument("home", type=Path)
+    parser.add_argument("archives", type=Path, nargs="*")
+    parser.add_argument("--hold", action="store_true")
+    options = parser.parse_args(arguments)
+    children = Children(options.home)
+    try:
+        return _live(options.home, options.archives, children)
+    finally:
+        if options.hold:
+            say("the node is held until Ctrl-C")
+            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        with step("stop the node"):
+            children.stop_all()
+
+
+def _live(home: Path, archives: list[Path], children: Children) -> int:
     try:
         programs = binaries.locate((*binaries.CONTROL_PLANE, *binaries.NODE))
         with step("control plane and node"):
             running = node.start(home, programs, children)
         smoke.run(running)
+        if archives:
+            scenario.run(running, archives)
     except TandemError as error:
         say(f"FAILED: {error}")
         return 1
-    finally:
-        with step("stop"):
-            children.stop_all()
+    except KeyboardInterrupt:
+        say("stopped")
+        return 130
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], Path(sys.argv[2])))
+    sys.exit(main(sys.argv[1:]))

@@ -22,6 +22,7 @@ _CNI_PROGRAMS = Path("/usr/lib/cni")
 _IMPORT_S_MAX = 300.0  # sixteen seconds for 250 MB
 _READY_S = 120.0
 _VOLUMES = 12  # more than a test claims
+STORAGE_CLASS = "local"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,7 @@ def start(home: Path, programs: Mapping[str, Path], children: Children) -> Node:
 _STORAGE_CLASS = {
     "apiVersion": "storage.k8s.io/v1",
     "kind": "StorageClass",
-    "metadata": {"name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+    "metadata": {"name": STORAGE_CLASS, "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
     "provisioner": "kubernetes.io/no-provisioner",
     "volumeBindingMode": "WaitForFirstConsumer",
 }
@@ -88,7 +89,7 @@ def _volume(folder: Path) -> dict[str, Any]:
         "capacity": {"storage": "1Ti"},
         "accessModes": ["ReadWriteOnce"],
         "persistentVolumeReclaimPolicy": "Retain",
-        "storageClassName": "standard",
+        "storageClassName": STORAGE_CLASS,
         "local": {"path": str(folder)},
         "nodeAffinity": {"required": {"nodeSelectorTerms": [here]}},
     }

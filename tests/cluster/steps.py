@@ -1,5 +1,6 @@
 """What a scenario is made of: steps that say what they do and how long it took, and waiting with a limit."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from tandem.domain.errors import Permanent
 
 _T = TypeVar("_T")
 _POLL_S = 0.5
-_started_s = time.monotonic()
+_started_s = float(os.environ.setdefault("TANDEM_CLUSTER_STARTED_S", str(time.monotonic())))  # of the outermost process
 
 
 class Unmet(Permanent):
