@@ -1,0 +1,319 @@
+"""The chart on a real API server: dry runs, installs, upgrades with live objects, removal. Nobody runs the pods here; see tests/cluster.
+
+It has a control plane of its own: Helm owns the definitions, which other tests install without Helm.
+"""
+
+import base64
+import json
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+from uuid import uuid4
+
+import helm_python
+import kubernetes.client
+import pytest
+
+from chart_renders import CHART, RELEASE, SCENARIOS, of_scenario
+from cluster import binaries, control_plane
+from manifest_table import account, pair, sector_model
+from tandem.adapters.kubernetes_cluster import PLACES
+from tandem.local.processes import Children
+
+from .conftest import free_port
+
+PREVIOUS = Path(__file__).parents[1] / "chart" / "previous"
+TIMEOUT_S = 120
+PLURALS = ("tradingpairs", "sectormodels", "tradingaccounts", "modelrollouts")
+# Kinds of others' operators, which a dry run needs to be known: any fields.
+FOREIGN = (
+    ("monitoring.coreos.com", "v1", "ServiceMonitor"),
+    ("monitoring.coreos.com", "v1", "PodMonitor"),
+    ("monitoring.coreos.com", "v1", "PrometheusRule"),
+    ("kafka.strimzi.io", "v1beta2", "KafkaTopic"),
+)
+# Named by a scenario.
+PRIORITY_CLASS = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "trading"}, "value": 1}
+
+
+@pytest.fixture(scope="module")
+def api(home: Path) -> Iterator[control_plane.KubeApi]:
+    """A control plane whose only definitions are those of foreign kinds."""
+    folder = home / "chart"
+    children = Children(folder)
+    place = control_plane.Place(folder=folder / "kubernetes", port=free_port(), etcd_port=free_port(), etcd_peer_port=free_port())
+    try:
+        started = control_plane.start(place, binaries.locate(binaries.CONTROL_PLANE), children)
+        started.apply(*(open_definition(*kind) for kind in FOREIGN), PRIORITY_CLASS)
+        yield started
+    finally:
+        children.stop_all()
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """A namespace with at most one release of the chart in it."""
+
+    api: control_plane.KubeApi
+    helm: helm_python.Config
+    namespace: str
+
+    def install(self, values: dict[str, Any] | None = None, chart: Path = CHART) -> None:
+        """`helm install`, without waiting for pods that nobody runs."""
+        self.helm.install(chart, RELEASE, values or {}, namespace=self.namespace, timeout=TIMEOUT_S)
+
+    def upgrade(self, values: dict[str, Any] | None = None) -> None:
+        """`helm upgrade` to the chart of the repository."""
+        self.helm.upgrade(CHART, RELEASE, values or {}, namespace=self.namespace, timeout=TIMEOUT_S)
+
+    def uninstall(self) -> None:
+        """`helm uninstall`."""
+        self.helm.uninstall(RELEASE, timeout=TIMEOUT_S)
+
+    def kubectl(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """In the namespace."""
+        return self.api.kubectl(*arguments, "--namespace", self.namespace)
+
+    def get(self, *arguments: str) -> Any:
+        """`kubectl get -o json` in the namespace."""
+        return self.api.get(*arguments, "--namespace", self.namespace)
+
+    def names(self, kinds: str) -> set[str]:
+        """Names of all objects of some kinds."""
+        return {item["metadata"]["name"] for item in self.get(kinds)["items"]}
+
+    def patch(self, kind: str, name: str, changes: dict[str, Any], *options: str) -> None:
+        """A merge patch."""
+        done = self.kubectl("patch", kind, name, "--type=merge", "--patch", json.dumps(changes), *options)
+        assert done.returncode == 0, done.stderr
+
+    def secrets(self) -> dict[str, dict[str, str]]:
+        """What the Secrets hold that the chart makes."""
+        names = {name: f"{RELEASE}-{name}" for name in ("postgres", "redis", "api")}
+        return {
+            name: {key: base64.b64decode(value).decode() for key, value in self.get("secret", full)["data"].items()}
+            for name, full in names.items()
+        }
+
+
+@pytest.fixture
+def desk(api: control_plane.KubeApi) -> Iterator[Desk]:
+    """A new namespace, which goes afterwards. Definitions that an earlier release has kept are made its release's own."""
+    namespace = f"chart-{uuid4().hex[:8]}"
+    api.create_namespace(namespace)
+    for plural in PLURALS:
+        api.kubectl("annotate", "--overwrite", f"crd/{plural}.tandem.trading", f"meta.helm.sh/release-namespace={namespace}")
+    with helm_python.Config(kubeconfig_path=api.kubeconfig, namespace=namespace) as helm:
+        yield Desk(api, helm, namespace)
+    api.kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+def open_definition(group: str, version: str, kind: str) -> dict[str, Any]:
+    """A definition of a kind that takes any fields."""
+    plural = f"{kind.lower()}s"
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower()},
+            "versions": [{"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
+        },
+    }
+
+
+def eventually(check: Callable[[], bool], what: str, limit_s: float = 60.0) -> None:
+    """Return when it is so. Raises AssertionError after the limit."""
+    deadline_s = monotonic() + limit_s
+    while not check():
+        assert monotonic() < deadline_s, f"not within {limit_s:.0f} s: {what}"
+        sleep(0.2)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_server_takes_every_object(desk: Desk, name: str) -> None:
+    """By a dry run on the server, with unknown fields refused."""
+    documents = [rendered.document for rendered in of_scenario(name)]
+    accounts = [document for document in documents if document["kind"] == "ServiceAccount"]
+    desk.api.apply(*accounts, namespace=desk.namespace)  # a pod must have one
+    text = "---\n".join(f"{json.dumps(document)}\n" for document in documents)
+    done = desk.api.kubectl("apply", "--dry-run=server", "--validate=strict", "--namespace", desk.namespace, "-f", "-", text=text)
+    assert done.returncode == 0, done.stderr
+    assert "unknown field" not in done.stderr
+    assert done.stdout.count("(server dry run)") == len(documents)
+
+
+def test_install_upgrade_remove_install(desk: Desk) -> None:
+    """Passwords are random once and then stay: over upgrades, and over a removal that leaves the database's volume."""
+    desk.install()
+    before = desk.secrets()
+    password = before["postgres"]["password"]
+    assert len(password) == 32
+    assert before["postgres"]["url"] == f"postgresql://tandem:{password}@tandem-postgres.{desk.namespace}.svc:5432/tandem"
+    assert before["redis"]["url"].startswith(f"redis://:{before['redis']['password']}@")
+    eventually(lambda: bool(desk.names("pods")), "the controllers make pods")
+
+    desk.upgrade({"logLevel": "DEBUG"})
+    assert desk.secrets() == before
+    desk.upgrade({"logLevel": "DEBUG"})
+    assert desk.secrets() == before
+
+    desk.uninstall()
+    assert desk.names("secrets") == {"tandem-postgres"}
+    assert all(desk.kubectl("get", plural).returncode == 0 for plural in PLURALS), "the definitions are kept"
+    assert not desk.names("deployments,statefulsets,services,roles,networkpolicies,cronjobs,jobs,serviceaccounts") - {"default"}
+    assert not desk.names("configmaps") - {"kube-root-ca.crt"}
+
+    desk.install()
+    assert desk.secrets()["postgres"] == before["postgres"]
+    assert desk.secrets()["api"] != before["api"]
+
+
+def test_a_volume_that_goes_takes_its_secret_along(desk: Desk) -> None:
+    """Nothing is left where volumes are deleted with the release."""
+    desk.install({"postgres": {"persistence": {"whenDeleted": "Delete"}}})
+    desk.uninstall()
+    assert desk.names("secrets") == set()
+
+
+def test_an_unchanged_upgrade_starts_nothing_anew(desk: Desk) -> None:
+    """The pods' templates stay as they were; a changed value moves those that it concerns."""
+
+    def generations() -> dict[str, int]:
+        there = desk.get("deployments,statefulsets")["items"]
+        return {item["metadata"]["name"]: item["metadata"]["generation"] for item in there}
+
+    desk.install()
+    before = generations()
+    desk.upgrade()
+    assert generations() == before
+    desk.upgrade({"recorder": {"annotations": {"example.com/why": "test"}}})
+    assert {name for name, number in generations().items() if number != before[name]} == {"tandem-recorder"}
+
+
+@pytest.mark.parametrize("archive", sorted(PREVIOUS.glob("tandem-*.tgz")), ids=lambda path: path.stem)
+def test_upgrade_from_an_earlier_chart(desk: Desk, archive: Path) -> None:
+    """Live objects keep their spec, status and finalizers, passwords and volumes stay, definitions become the new ones."""
+    desk.install(chart=archive)
+    objects = (pair(), sector_model(), account())
+    desk.api.apply(*objects, namespace=desk.namespace)
+    desk.patch("tradingpair", "ko-pep", {"metadata": {"finalizers": ["tandem.trading/withdraw"]}})
+    desk.patch("tradingpair", "ko-pep", {"status": {"observedGeneration": 1, "pair": "KO-PEP"}}, "--subresource=status")
+    before, claims = desk.secrets(), claim_templates(desk)
+    live = [desk.get(document["kind"], document["metadata"]["name"]) for document in objects]
+
+    desk.upgrade()
+
+    assert desk.secrets() == before
+    assert claim_templates(desk) == claims
+    for then in live:
+        now = desk.get(then["kind"], then["metadata"]["name"])
+        assert now["metadata"]["uid"] == then["metadata"]["uid"]
+        assert now["spec"].items() >= then["spec"].items()
+        assert now.get("status") == then.get("status")
+        assert now["metadata"].get("finalizers") == then["metadata"].get("finalizers")
+    for rendered in of_scenario("default"):
+        if rendered.kind == "CustomResourceDefinition":
+            stored = desk.get("customresourcedefinition", rendered.name)
+            assert stored["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+            assert [version["schema"] for version in stored["spec"]["versions"]] == [
+                version["schema"] for version in rendered.document["spec"]["versions"]
+            ]
+    desk.patch("tradingpair", "ko-pep", {"metadata": {"finalizers": None}})
+
+
+def claim_templates(desk: Desk) -> dict[str, Any]:
+    """What the volumes are asked for by."""
+    return {item["metadata"]["name"]: item["spec"].get("volumeClaimTemplates") for item in desk.get("statefulsets")["items"]}
+
+
+def test_rollback_to_the_revision_before(desk: Desk) -> None:
+    """Helm's own rollback works: nothing in the chart is immutable from one revision to the next."""
+    values = {"trainer": {"bootstrap": {"enabled": True}}}
+    desk.install(values)
+    jobs = desk.names("jobs")
+    desk.upgrade({**values, "image": {"tag": "other"}})
+    assert len(jobs) == len(desk.names("jobs")) == len(jobs ^ desk.names("jobs")) / 2
+    desk.helm.rollback(RELEASE, version=1, timeout=TIMEOUT_S)
+    (container,) = desk.get("deployment", "tandem-recorder")["spec"]["template"]["spec"]["containers"]
+    assert not container["image"].endswith(":other")
+    assert desk.names("jobs") == jobs
+
+
+def may(desk: Desk, account_name: str, verb: str, kind: str, *, name: str = "", subresource: str = "", namespace: str = "") -> bool:
+    """Whether a service account of the namespace has a right on a kind."""
+    path, plural = PLACES[kind]
+    attributes = {
+        "group": path.split("/")[1] if path.startswith("apis/") else "",
+        "resource": plural,
+        "subresource": subresource,
+        "name": name,
+        "verb": verb,
+        "namespace": namespace or desk.namespace,
+    }
+    user = f"system:serviceaccount:{desk.namespace}:{account_name}"
+    review = {"spec": {"user": user, "resourceAttributes": attributes}}
+    with desk.api.client() as client:
+        answer = kubernetes.client.AuthorizationV1Api(client).create_subject_access_review(review)
+    return bool(answer.status.allowed)
+
+
+def test_the_operators_rights(desk: Desk) -> None:
+    """What its adapter does, it may; in its own namespace only, and no Secret but those that accounts name."""
+    desk.install({"operator": {"accountSecrets": ["alpaca"]}})
+    who = "tandem-operator"
+    for kind, (path, _) in PLACES.items():
+        if kind == "Secret":
+            continue
+        verbs = {"Pod": ("get", "list", "watch"), "Event": ("create", "patch")}.get(kind, ("get", "list", "create", "patch"))
+        assert [verb for verb in verbs if not may(desk, who, verb, kind)] == [], kind
+        assert not may(desk, who, "create", kind, namespace="default"), kind
+        if "tandem.trading" in path:
+            assert may(desk, who, "patch", kind, subresource="status"), kind
+            assert may(desk, who, "update", kind, subresource="finalizers"), kind
+        if kind not in {"Pod", "Event", "Lease"}:
+            assert may(desk, who, "delete", kind), kind
+    assert may(desk, who, "get", "Secret", name="alpaca")
+    assert not may(desk, who, "get", "Secret", name="tandem-postgres")
+    assert not may(desk, who, "list", "Secret")
+    assert not may(desk, who, "create", "Pod")
+
+
+def test_services_have_no_rights(desk: Desk) -> None:
+    """The account of every other pod may do nothing."""
+    desk.install()
+    assert [kind for kind in PLACES if may(desk, "tandem-services", "get", kind)] == []
+
+
+def test_removal_with_the_definitions(desk: Desk) -> None:
+    """With crds.keep false the objects are removed first, while the operator is still there, and then everything else."""
+    desk.install({"crds": {"keep": False}})
+    desk.api.apply(pair(), namespace=desk.namespace)
+    order: list[str] = []
+
+    def kubelet() -> None:
+        """What a node would do with the hook's pod: run it to its good end, the objects being gone then."""
+        deadline_s = monotonic() + TIMEOUT_S
+        while monotonic() < deadline_s:
+            pods = [name for name in desk.names("pods") if name.startswith("tandem-uninstall-")]
+            if pods:
+                order.append("operator there" if "tandem-operator" in desk.names("deployments") else "operator gone")
+                desk.kubectl("delete", "tradingpair", "ko-pep")
+                desk.patch("pod", pods[0], {"status": {"phase": "Succeeded"}}, "--subresource=status")
+                return
+            sleep(0.2)
+
+    node = threading.Thread(target=kubelet, name="kubelet")
+    node.start()
+    desk.uninstall()
+    node.join(timeout=TIMEOUT_S)
+    assert order == ["operator there"]
+    eventually(lambda: desk.kubectl("get", "tradingpairs").returncode != 0, "the definitions are gone")
+    assert desk.names("deployments") == set()
