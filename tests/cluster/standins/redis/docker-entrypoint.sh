@@ -1,0 +1,7 @@
+#!/bin/sh
+# Arguments alone are redis-server's, as in the official image.
+set -e
+case ${1:-} in
+  -* | *.conf) set -- redis-server "$@" ;;
+esac
+exec "$@"
