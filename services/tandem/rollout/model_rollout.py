@@ -16,6 +16,7 @@ from tandem.domain.ids import SectorId
 from tandem.domain.units import NS_PER_S, ns_of_rfc3339, rfc3339
 from tandem.rollout.conditions import Condition, Conditions, Finding, updated
 from tandem.rollout.labels import MANAGED_BY, MANAGER, SECTOR, Owner
+from tandem.rollout.promotion import overall
 from tandem.rollout.resources import API_VERSION, ChangeRule, Metadata, SectorText, Status, Strict, VersionText, Written
 from tandem.rollout.sector_model import RolloutSpec
 from tandem.rollout.state import HISTORY_MAX, GateResult, Moment, Outcome, RolloutState, Step, Verdict
@@ -270,14 +271,9 @@ def _rolled_back(state: RolloutState) -> Finding:
     return Finding(type=ROLLED_BACK, status="False", reason="NotRolledBack")
 
 
-def _verdict(gates: Sequence[GateResult]) -> Literal["Pass", "Fail", "Inconclusive"] | None:
-    """Of all gates together: one that fails fails all, one that is open leaves all open. None without any."""
-    verdicts = {gate.verdict for gate in gates}
-    if not verdicts:
-        return None
-    if Verdict.FAIL in verdicts:
-        return "Fail"
-    return "Inconclusive" if Verdict.INCONCLUSIVE in verdicts else "Pass"
+def _verdict(gates: tuple[GateResult, ...]) -> Literal["Pass", "Fail", "Inconclusive"] | None:
+    """Of all gates together, as the planner takes it. None without any."""
+    return overall(gates).value if gates else None
 
 
 def _gate_status(gate: GateResult) -> GateStatus:
@@ -325,7 +321,7 @@ def _finite(value: float | None) -> float | None:
 
 def _rounded(value: float | None) -> float | None:
     """Four digits, for a column; the gate has them all."""
-    return None if (finite := _finite(value)) is None else float(f"{finite:.4g}")
+    return None if (finite := _finite(value)) is None else _finite(float(f"{finite:.4g}"))  # the largest numbers round to infinity
 
 
 def _time(unix_s: float) -> str:
