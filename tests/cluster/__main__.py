@@ -44,6 +44,7 @@ def main(arguments: list[str]) -> int:
 def _enclosed(archives: list[Path], *, hold: bool) -> tuple[int, list[str]]:
     """Run it inside; its exit code and what it has left on the machine."""
     with isolation.new_home() as home:
+        archives = [_linked(archive, home) for archive in archives]
         say(f"in {home}, its namespaces are those of the processes below this one")
         code = isolation.enclose(
             home, (sys.executable, "-m", "cluster.inside", str(home), *map(str, archives), *(["--hold"] if hold else []))
@@ -51,6 +52,16 @@ def _enclosed(archives: list[Path], *, hold: bool) -> tuple[int, list[str]]:
         if code:
             _keep_logs(home)
     return code, isolation.leftovers(home)
+
+
+def _linked(archive: Path, home: Path) -> Path:
+    """The archive under a name of our own: another build may drop it from the cache meanwhile."""
+    own = home / archive.name
+    try:
+        own.hardlink_to(archive)
+    except OSError:  # another file system
+        shutil.copyfile(archive, own)
+    return own
 
 
 def _keep_logs(home: Path) -> None:

@@ -5,7 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
-from cluster import binaries, node, scenario, smoke
+from cluster import binaries, node, smoke
 from cluster.steps import say, step
 from tandem.domain.errors import TandemError
 from tandem.local.processes import Children
@@ -24,7 +24,9 @@ def main(arguments: list[str]) -> int:
     finally:
         if options.hold:
             say("the node is held until Ctrl-C")
-            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+            ends = {signal.SIGINT, signal.SIGTERM}
+            signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+            signal.sigwait(ends)
         with step("stop the node"):
             children.stop_all()
 
@@ -36,6 +38,8 @@ def _live(home: Path, archives: list[Path], children: Children) -> int:
             running = node.start(home, programs, children)
         smoke.run(running)
         if archives:
+            from cluster import scenario  # with torch and MLflow, which the smoke test need not wait for
+
             scenario.run(running, archives)
     except TandemError as error:
         say(f"FAILED: {error}")

@@ -53,11 +53,14 @@ def enclose(home: Path, argv: Sequence[str]) -> int:
     outside = ("setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--ipc", "--uts", "--propagation", "slave")
     inside = ("--fork", "--kill-child=KILL", "--mount-proc", sys.executable, "-m", "cluster.isolation", str(home), *argv)
     process = subprocess.Popen((*outside, *inside))
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # by way of what clears up
     try:
         return process.wait()
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before:
+            signal.signal(number, handler)
         process.kill()
         process.wait()
 
