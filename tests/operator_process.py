@@ -17,9 +17,19 @@ from typing import Any
 import httpx
 
 from cluster.control_plane import KubeApi
-from definitions import install_definitions as install_definitions  # for who starts operators
+from definitions import install_definitions
 from service_process import free_port, wait_until
 
+__all__ = [
+    "OperatorProcess",
+    "account_manifest",
+    "condition",
+    "events",
+    "install_definitions",
+    "pair_manifest",
+    "running_operator",
+    "wait_condition",
+]
 ROOT = Path(__file__).parents[1]
 HANDLERS = ROOT / "operators/handlers.py"
 API_VERSION = "tandem.trading/v1alpha1"
