@@ -5,10 +5,12 @@ It has a control plane of its own: Helm owns the definitions, which other tests 
 
 import base64
 import json
+import runpy
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -17,6 +19,8 @@ from uuid import uuid4
 import helm_python
 import kubernetes.client
 import pytest
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config import load_kube_config
 
 from chart_renders import CHART, RELEASE, SCENARIOS, of_scenario
 from cluster import binaries, control_plane
@@ -290,6 +294,30 @@ def test_services_have_no_rights(desk: Desk) -> None:
     """The account of every other pod may do nothing."""
     desk.install()
     assert [kind for kind in PLACES if may(desk, "tandem-services", "get", kind)] == []
+
+
+def test_the_release_tests_its_objects(desk: Desk) -> None:
+    """The script of `helm test`: a good pair would be taken, a bad one is refused, and it notices that nobody holds the Lease."""
+    desk.install()
+    check: dict[str, Any] = runpy.run_path(str(CHART / "files/scripts/check_objects.py"))
+    load_kube_config(config_file=str(desk.api.kubeconfig))
+    try:
+        assert check["accepted"](desk.namespace)
+        assert "refused" in check["refused"](desk.namespace)
+        with pytest.raises(ApiException, match="404"):
+            check["led"](desk.namespace)
+        lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "tandem-operator"}}
+        for age, holds in ((3600, False), (0, True)):
+            renewed = (datetime.now(UTC) - timedelta(seconds=age)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+            desk.api.apply({**lease, "spec": {"holderIdentity": "operator-1", "renewTime": renewed}}, namespace=desk.namespace)
+            if holds:
+                assert check["led"](desk.namespace) == "operator-1 holds the Lease"
+            else:
+                with pytest.raises(RuntimeError, match="at most"):
+                    check["led"](desk.namespace)
+    finally:
+        kubernetes.client.Configuration.set_default(None)
+    assert desk.names("tradingpairs") == set(), "nothing was stored"
 
 
 def test_removal_with_the_definitions(desk: Desk) -> None:
