@@ -37,7 +37,7 @@ COPY requirements/services.lock requirements/
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv venv --quiet /opt/venv && uv pip install --quiet --require-hashes -r requirements/services.lock && $DROP_TESTS \
  && /opt/venv/bin/python bytecode.py alembic.command alpaca.data.live alpaca.trading.stream exchange_calendars fastapi kafka pandas psycopg2 pyarrow.parquet \
-      redis requests scipy.stats sqlalchemy structlog typer uvicorn websockets.asyncio.client
+      redis requests sqlalchemy structlog typer uvicorn websockets.asyncio.client
 
 # 20 US stocks, daily, 1990 to 2022, for the replay of an installation without an account: out of the skfolio package (BSD-3-Clause), whose
 # authors provide them for testing and examples. --build-arg DEMO_DATA=no leaves them out.

@@ -12,8 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-Vector = NDArray[np.float64]
-VARIANCE_FLOOR = 1e-12  # of a squared log price: a move of one millionth; keeps the logarithm finite on bars without a move
+from tandem.quant.losses import VARIANCE_FLOOR, Vector, qlike
+
+__all__ = [
+    "VARIANCE_FLOOR",
+    "ClarkWest",
+    "DieboldMariano",
+    "auc",
+    "brier",
+    "clark_west",
+    "diebold_mariano",
+    "f1",
+    "mae",
+    "mcc",
+    "mse",
+    "newey_west_lags",
+    "qlike",
+    "r2",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +47,6 @@ class ClarkWest:
 
     statistic: float
     p_value: float
-
-
-def qlike(realised: Vector, forecast: Vector, floor: float = VARIANCE_FLOOR) -> Vector:
-    """y/f - log(y/f) - 1 for each variance y and forecast f, both not below `floor`. 0 when equal. Patton (2011), equation 24."""
-    ratio = np.maximum(realised, floor) / np.maximum(forecast, floor)
-    return ratio - np.log(ratio) - 1
 
 
 def mse(realised: Vector, forecast: Vector) -> float:

@@ -20,7 +20,7 @@ from tandem.domain.forecasts import Forecast, ForecastBatch
 from tandem.domain.ids import PairId
 from tandem.domain.market import SessionGrid
 from tandem.domain.scores import Outcome, ScoredForecast
-from tandem.quant.scores import qlike
+from tandem.quant.losses import qlike
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
