@@ -1,6 +1,6 @@
 """The rendered objects of each scenario are those in golden/: a reviewer reads what a change of a template does.
 
-`python tests/chart/test_golden.py` writes them anew.
+`PYTHONPATH=tests python tests/chart/test_golden.py` writes them anew.
 """
 
 import copy
@@ -46,7 +46,7 @@ def _without(node: Any) -> Any:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_what_is_rendered_was_read(name: str) -> None:
     """Nothing has changed without its golden file."""
-    assert golden(of_scenario(name)) == (GOLDEN / f"{name}.yaml").read_text(), "run `python tests/chart/test_golden.py`, and read the diff"
+    assert golden(of_scenario(name)) == (GOLDEN / f"{name}.yaml").read_text(), "run `PYTHONPATH=tests python tests/chart/test_golden.py`, and read the diff"
 
 
 def test_no_golden_file_is_left_over() -> None:

@@ -68,7 +68,7 @@ def chart_page(values: str) -> str:
     """All values of the chart, from the comments of its values.yaml."""
     return _page(
         "Values of the chart",
-        "What `helm install tandem charts/tandem` takes. [docs/kubernetes.md](../kubernetes.md) tells how to install and upgrade it. "
+        "What `helm install tandem ./charts/tandem` takes. [docs/kubernetes.md](../kubernetes.md) tells how to install and upgrade it. "
         "Each component also takes the keys of `pod` for itself.",
         _table(("Value", "Default", "Meaning"), chart_values.rows(values)),
     )
