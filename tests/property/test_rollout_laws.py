@@ -165,7 +165,7 @@ def begun(stable: bool) -> World:
 
 
 @given(policy=st.sampled_from(POLICIES), stable=st.booleans(), looks=st.lists(LOOKS, max_size=40))
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_whatever_is_seen_and_wherever_it_is_killed(policy: RolloutPolicy, stable: bool, looks: list[dict[str, object]]) -> None:
     """Never two pointers at one epoch, never an unready candidate acted on, nothing removed that is; and in a calm world it ends settled.
 

@@ -32,18 +32,17 @@ _NOT_READY, _READY_AGAIN = "CandidateNotReady", "CandidateReady"
 
 
 def turn(policy: RolloutPolicy, state: RolloutState, observed: Observed) -> Turn:
-    """At most one change of step or outcome."""
+    """At most one change of step or outcome. A request waits until the pointer can be seen: what it means depends on what is acted on."""
+    if observed.pointer is None and (observed.trouble or state.stable is not None):
+        return Turn(state=state, wait="" if state.step is Step.DONE else _blind(observed))
+    if not ended(state) and (moved := _moved_by_others(policy, state, observed)) is not None:
+        return moved
     request = observed.request
     if request is not None and request.request_id != state.request_id and request.action in ANSWERS:
         return ANSWERS[request.action](replace(state, request_id=request.request_id), observed, request)
-    if state.step is Step.DONE:
-        return Turn(state=state)
     if ended(state):
-        return Turn(state=state, wait=unsettled(state, observed))
-    if observed.pointer is None and (observed.trouble or state.stable is not None):
-        return Turn(state=state, wait=f"the routing pointer cannot be seen: {why_unseen(observed)}")
-    found = _moved_by_others(state, observed) or _registry_facts(policy, state, observed)
-    if found is not None:
+        return Turn(state=state)
+    if (found := _registry_facts(policy, state, observed)) is not None:
         return found
     if state.stable is None:
         return _adopt(policy, state, observed)
@@ -53,19 +52,25 @@ def turn(policy: RolloutPolicy, state: RolloutState, observed: Observed) -> Turn
 def unsettled(state: RolloutState, observed: Observed) -> str:
     """Why it cannot be said yet that the end is settled; "" when all could be looked at."""
     if observed.pointer is None and (state.stable is not None or state.outcome is Outcome.SUCCEEDED or observed.trouble):
-        return f"the routing pointer cannot be seen: {why_unseen(observed)}"
+        return _blind(observed)
     if observed.versions is None:
         return f"the registry cannot be seen: {why_unseen(observed)}"
     return ""
 
 
-def _moved_by_others(state: RolloutState, observed: Observed) -> Turn | None:
+def _blind(observed: Observed) -> str:
+    return f"the routing pointer cannot be seen: {why_unseen(observed)}"
+
+
+def _moved_by_others(policy: RolloutPolicy, state: RolloutState, observed: Observed) -> Turn | None:
     """The pointer says something else than this state thinks: another hand moved it, or a kill swallowed the state that did."""
     pointer, version = observed.pointer, state.candidate.version
     if pointer is None:
         return None
     if (pointer.version, pointer.digest) == (version, state.candidate.digest):
-        if state.step is Step.WATCH or state.stable is None:
+        if state.stable is None:
+            return _adopt(policy, state, observed)
+        if state.step is Step.WATCH:
             return None
         return promotion(with_gates(state, observed), observed, "the routing pointer names it", epoch=pointer.epoch)
     taken_back = state.step is Step.WATCH and pointer.epoch >= state.promoted_epoch
