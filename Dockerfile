@@ -54,8 +54,6 @@ RUN --mount=type=cache,target=/root/.cache/uv mkdir /data && if [ "$DEMO_DATA" =
 
 # What all images of ours share. Only /tmp is written to: everything else may be read-only.
 FROM ${PYTHON_IMAGE} AS runtime
-ARG VERSION=0.0.0
-ARG REVISION=unknown
 RUN groupadd --gid 65532 tandem \
  && useradd --uid 65532 --gid 65532 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin tandem
 ENV PATH=/opt/venv/bin:$PATH \
@@ -70,9 +68,7 @@ WORKDIR /app
 COPY LICENSE ./
 COPY services/tandem/health.py ./
 LABEL org.opencontainers.image.vendor="Tandem" \
-      org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.licenses="Apache-2.0"
 USER 65532:65532
 
 FROM runtime AS python-service
@@ -89,6 +85,11 @@ LABEL org.opencontainers.image.title="tandem-services" \
 COPY --from=demo-data /data/ data/
 COPY --from=services-packages /opt/venv/ /opt/venv/
 COPY --from=tandem /opt/venv/ /opt/venv/
+# Last, so that another commit alone replaces no layer.
+ARG VERSION=0.0.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
 CMD ["tandem", "--help"]
 
 FROM build AS forecaster-packages
@@ -106,6 +107,10 @@ ENV TANDEM_PORT=3000 \
 EXPOSE 3000
 COPY --from=forecaster-packages /opt/venv/ /opt/venv/
 COPY --from=tandem /opt/venv/ /opt/venv/
+ARG VERSION=0.0.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
 CMD ["python", "-m", "tandem.forecaster.main"]
 
 FROM build AS operator-packages
@@ -124,6 +129,10 @@ EXPOSE 8081
 COPY operators operators
 COPY --from=operator-packages /opt/venv/ /opt/venv/
 COPY --from=tandem /opt/venv/ /opt/venv/
+ARG VERSION=0.0.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
 CMD ["kopf", "run", "--standalone", "--liveness=http://0.0.0.0:8081/healthz", "/app/operators/handlers.py"]
 
 FROM build AS mlflow-packages
@@ -139,6 +148,10 @@ LABEL org.opencontainers.image.title="tandem-mlflow" \
 COPY --from=mlflow-packages /opt/venv/ /opt/venv/
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s CMD ["python", "/app/health.py", "http://127.0.0.1:5000/health"]
 EXPOSE 5000
+ARG VERSION=0.0.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
 CMD ["mlflow", "server", "--host", "0.0.0.0", "--port", "5000", "--serve-artifacts", "--artifacts-destination", "/tmp/artifacts"]
 
 # torch of the default index is the CUDA build, five gigabytes. --build-arg TORCH_INDEX_URL=... names an index with CPU builds of the same
@@ -151,8 +164,9 @@ RUN --mount=type=cache,target=/root/.cache/uv uv venv --quiet /opt/venv && cp re
       awk '/^[a-z]/ {wanted = !/^(torch|triton|nvidia|cuda)[a-z0-9-]*==/} wanted' requirements/trainer.lock > all.lock \
    && grep -oE '^torch==[0-9.]+' requirements/trainer.lock | sed "s/$/${TORCH_SHA256:+ --hash=sha256:$TORCH_SHA256}/" > torch.lock \
    && uv pip install --quiet --no-deps --index-url "$TORCH_INDEX_URL" ${TORCH_SHA256:+--require-hashes} -r torch.lock; fi \
- && uv pip install --quiet --no-deps --require-hashes -r all.lock \
- && uv pip check --quiet
+ && uv pip install --quiet --no-deps --require-hashes -r all.lock && uv pip check --quiet \
+ && /opt/venv/bin/python bytecode.py alembic.command arch.univariate exchange_calendars matplotlib.pyplot mlflow.pyfunc numba onnx onnxruntime \
+      optuna pandas psycopg2 pyarrow.parquet statsmodels.api torch
 
 # One training compiles every kernel that a training calls; without it each Job would do so first, for a minute. On a processor that differs
 # from this one's they are compiled again in the pod, see services/tandem/kernels.py.
@@ -176,4 +190,9 @@ COPY --from=tandem /opt/venv/ /opt/venv/
 COPY --from=trainer-kernels /opt/kernels/ /opt/kernels/
 COPY --from=trainer-kernels /build/tandem-kernels.pth /opt/venv/lib/python3.11/site-packages/
 HEALTHCHECK NONE
+ARG VERSION=0.0.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+ENV TANDEM_COMMIT="${REVISION}"
 CMD ["tandem", "rebaseline", "--once"]

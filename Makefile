@@ -9,10 +9,10 @@ export MLFLOW_DISABLE_TELEMETRY := true
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
 CLUSTER_ARGS ?=
-CODE := $(wildcard services tests benchmarks)
+CODE := $(wildcard services operators images tests benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-cluster unit bench lint format type verify generate lock clean
+.PHONY: help setup setup-dev demo test test-cluster unit bench lint format type verify generate lock images clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -92,6 +92,18 @@ lock: | $(UV)  ## resolve the dependencies again
 	$(UV) $(COMPILE) pyproject.toml --extra operator $(PART) requirements/operator.lock
 	$(UV) $(COMPILE) pyproject.toml --extra train $(PART) requirements/trainer.lock
 	$(UV) $(COMPILE) requirements/mlflow.in $(PART) requirements/mlflow.lock
+
+# docker, podman or buildah. IMAGE_ARGS: e.g. "--build-arg PYTHON_IMAGE=docker.io/library/python:3.11-slim@sha256:..."; see docs/images.md.
+ENGINE ?= docker
+IMAGES ?= services forecaster operator mlflow trainer
+IMAGE_ARGS ?=
+IMAGE_TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+
+images:  ## build the images by the Dockerfile (ENGINE=..., IMAGES="services ...", IMAGE_ARGS="...", IMAGE_TAG=...)
+	set -e; for name in $(IMAGES); do \
+	  $(ENGINE) build --target $$name --tag tandem-$$name:$(IMAGE_TAG) \
+	    --build-arg VERSION=$(IMAGE_TAG) --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) $(IMAGE_ARGS) .; \
+	done
 
 clean:  ## remove the environment and all local state
 	rm -rf $(VENV) var build .pytest_cache .mypy_cache .ruff_cache .hypothesis
