@@ -104,10 +104,9 @@ def test_a_holder_that_cannot_renew_stops_in_time_and_comes_back() -> None:
         assert until(lambda: not lease.held) <= QUICK.renewal_deadline_s + 0.2
         with pytest.raises(NotLeader, match="does not hold the lease"):
             lease.check()
-        until(lambda: lease.trouble is not None)
+        until(lambda: lease.trouble is not None and changes == [True, False])
         faults.away.clear()
-        until(lambda: lease.held and lease.trouble is None)
-        until(lambda: changes == [True, False, True])
+        until(lambda: lease.held and lease.trouble is None and changes == [True, False, True])
 
 
 def test_two_that_ask_at_once_do_not_both_get_it() -> None:
