@@ -46,7 +46,9 @@ def _without(node: Any) -> Any:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_what_is_rendered_was_read(name: str) -> None:
     """Nothing has changed without its golden file."""
-    assert golden(of_scenario(name)) == (GOLDEN / f"{name}.yaml").read_text(), "run `PYTHONPATH=tests python tests/chart/test_golden.py`, and read the diff"
+    assert golden(of_scenario(name)) == (GOLDEN / f"{name}.yaml").read_text(), (
+        "run `PYTHONPATH=tests python tests/chart/test_golden.py`, and read the diff"
+    )
 
 
 def test_no_golden_file_is_left_over() -> None:

@@ -144,3 +144,26 @@ def test_options_of_pods_are_merged() -> None:
     assert ingestor["nodeSelector"] == {"a": "1"}
     assert [item["name"] for item in recorder["containers"][0]["env"]][-2:] == ["A", "B"]
     assert (recorder["priorityClassName"], ingestor["priorityClassName"]) == ("high", "low")
+
+
+def test_a_changed_file_starts_its_readers_anew() -> None:
+    """And nobody else: a restarted ingestor misses ticks."""
+
+    def checksums(values: dict[str, Any]) -> dict[str, str]:
+        return {maker: pod["metadata"].get("annotations", {}).get("checksum/config", "") for maker, pod in pods(render(values))}
+
+    before = checksums({})
+    for file, readers in (("risk.yaml", {"Deployment/tandem-portfolio-paper"}), ("fees.yaml", {"Deployment/tandem-recycler"})):
+        after = checksums({"config": {"files": {file: "changed: true\n"}}})
+        assert {maker for maker, checksum in after.items() if checksum != before[maker]} == readers
+    assert checksums({"config": {"files": {"training.yaml": "changed: true\n"}}}) == before
+
+
+def test_pairs_of_the_trainer_can_be_replaced() -> None:
+    """All of them, not one by one."""
+    values = {"config": {"pairs": {"a-b.yaml": "x\n"}}, "trainer": {"replayId": "r"}}
+    objects = render(values)
+    assert [key for key in one(objects, "ConfigMap", "tandem-config")["data"] if key.startswith("pair-")] == ["pair-a-b.yaml"]
+    trainer = dict(pods(objects))["CronJob/tandem-trainer"]
+    (volume,) = [volume for volume in trainer["spec"]["volumes"] if volume["name"] == "config"]
+    assert {"key": "pair-a-b.yaml", "path": "pairs/a-b.yaml"} in volume["configMap"]["items"]

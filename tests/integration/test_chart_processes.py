@@ -6,6 +6,7 @@ Only addresses, ports and paths are other ones. No variable is inherited, so tha
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,19 +17,22 @@ import psycopg2
 import pytest
 import redis
 
+import cluster
 from chart_renders import NAMESPACE, Object, containers, one, pod_template, render
 from service_process import wait_until
 from tandem.adapters.skfolio_data import skfolio_dataset
 from tandem.cli.main import command_of
+from tandem.local import kafka as local_kafka
 from tandem.local import postgres as local_postgres
 from tandem.local import redis as local_redis
+from tandem.local.probes import tcp_ready
 from tandem.local.processes import Children
 
 from .conftest import free_port
 
 OBJECTS = render({"trainer": {"replayId": "recycled-1", "bootstrap": {"enabled": True}}})
 PASSWORD = "1234567890abcdef"
-READY_S = 120
+READY_S = 300  # MLflow imports itself three times, on a busy machine for a minute
 
 
 @dataclass(kw_only=True)
@@ -71,29 +75,32 @@ class Machine:
     def run(self, container: Object, **more: str) -> str:
         """Run it to its good end; what it printed."""
         done = subprocess.run(
-            self.argv(container), env=self.environ(container) | more, capture_output=True, text=True, timeout=READY_S * 2, check=False
+            self.argv(container), env=self.environ(container) | more, capture_output=True, text=True, timeout=READY_S, check=False
         )
         assert done.returncode == 0, f"{container['name']}: {done.stdout}{done.stderr}"
         return done.stdout
 
     def wait_answer(self, name: str, url: str) -> None:
         """Wait until the process answers 200."""
-
-        def answers() -> bool:
-            process = self.processes[name]
-            assert process.poll() is None, f"{name} ended: {(self.folder / f'{name}.log').read_text()[-4000:]}"
-            try:
-                return httpx.get(url, timeout=5).status_code == 200
-            except httpx.TransportError:
-                return False
-
-        wait_until(answers, f"{name} at {url}: {(self.folder / f'{name}.log').read_text()[-2000:]}")
+        deadline_s = time.monotonic() + READY_S
+        while not _answers(url):
+            process, log = self.processes[name], self.folder / f"{name}.log"
+            assert process.poll() is None, f"{name} has ended: {log.read_text()[-4000:]}"
+            assert time.monotonic() < deadline_s, f"{name} does not answer at {url} within {READY_S} s: {log.read_text()[-4000:]}"
+            time.sleep(0.2)
 
     def stop(self) -> None:
         """End what still runs."""
         for process in self.processes.values():
             process.kill()
             process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 @pytest.fixture(scope="module")
@@ -108,13 +115,14 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 
 def lay_out_config(folder: Path) -> None:
-    """The configuration's files as the volume of a pod has them."""
+    """The configuration's files as the volumes of the pods have them."""
     data = one(OBJECTS, "ConfigMap", "tandem-config")["data"]
-    (volume,) = [volume for volume in pod_of("Deployment", "tandem-portfolio-paper")["spec"]["volumes"] if volume["name"] == "config"]
-    for item in volume["projected"]["sources"][0]["configMap"]["items"]:
-        path = folder / item["path"]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(data[item["key"]])
+    for name in ("tandem-portfolio-paper", "tandem-recycler"):
+        (volume,) = [volume for volume in pod_of("Deployment", name)["spec"]["volumes"] if volume["name"] == "config"]
+        for item in volume["configMap"]["items"]:
+            path = folder / item["path"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(data[item["key"]])
 
 
 def pod_of(kind: str, name: str) -> Object:
@@ -160,6 +168,42 @@ def database(machine: Machine, home: Path) -> Iterator[Mapping[str, str]]:
     finally:
         machine.stop()
         children.stop_all()
+
+
+@pytest.fixture(scope="module")
+def broker(machine: Machine, home: Path) -> str:
+    """host:port of a Kafka that the chart's variables have configured, through the program that its image does this with."""
+    children = Children(home / "chart-kafka")
+    libraries = {"CLASSPATH": f"{local_kafka.class_path(children)}/*"}
+    defaults, final, data = Path(cluster.__file__).parent / "standins/kafka", machine.folder / "kafka", machine.folder / "log"
+    final.mkdir()
+    port, controller = free_port(), free_port()
+    address = f"127.0.0.1:{port}"
+    machine.addresses |= {
+        f"tandem-kafka.{NAMESPACE}.svc:9092": address,
+        "PLAINTEXT://:9092": f"PLAINTEXT://{address}",
+        "localhost:9093": f"127.0.0.1:{controller}",
+        "/var/lib/kafka/data": str(data),
+    }
+    container = container_of("StatefulSet", "tandem-kafka", "kafka")
+    java = str(local_kafka.find_java())
+    setup = (
+        "--default-configs-dir",
+        str(defaults),
+        "--mounted-configs-dir",
+        str(machine.folder / "none"),
+        "--final-configs-dir",
+        str(final),
+    )
+    for again in (False, True):  # a pod that starts again finds its log formatted
+        argv = [java, "-Xmx128m", "kafka.docker.KafkaDockerWrapper", "setup", *setup]
+        environ = machine.environ(container) | libraries
+        done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=READY_S, check=False)
+        assert (done.returncode == 0) is not again, done.stdout + done.stderr
+        assert again is ("already formatted" in done.stdout + done.stderr)
+    machine.start("kafka", {**container, "command": [java, "-Xmx512m", "kafka.Kafka", str(final / "server.properties")]}, **libraries)
+    wait_until(lambda: tcp_ready(port) is None, "Kafka")
+    return address
 
 
 @pytest.fixture(scope="module")
@@ -258,14 +302,14 @@ def test_mlflow_knows_its_names(registry: str, host: str, status: int) -> None:
 
 
 def test_services_start_and_the_release_tests_itself(
-    machine: Machine, database: Mapping[str, str], cache: str, registry: str, kafka_servers: str
+    machine: Machine, database: Mapping[str, str], cache: str, registry: str, broker: str
 ) -> None:
     """Recycler, ingestor, recorder and portfolio become ready as the chart starts them; then the pod of `helm test` finds all well."""
+    assert broker
     ports = {name: free_port() for name in ("recycler", "ingestor", "recorder", "portfolio-paper", "operator")}
     data = skfolio_dataset(machine.folder / "stocks.parquet")
     machine.secrets["tandem-api", "token"] = PASSWORD
     machine.addresses |= {
-        f"tandem-kafka.{NAMESPACE}.svc:9092": kafka_servers,
         "/app/data/us-stocks-daily.parquet": str(data),
         **{f"tandem-{name}:8080": f"127.0.0.1:{port}" for name, port in ports.items()},
     }
@@ -286,11 +330,10 @@ def test_services_start_and_the_release_tests_itself(
     (test,) = pod_of("Pod", "tandem-test-servers")["spec"]["containers"]
     told = machine.run({**test, "args": [url for url in test["args"] if "operator" not in url]})
     assert told.count("ok    ") == len(told.splitlines()) == 8
-    for process in machine.processes.values():
+    services = {name: machine.processes[name] for name in ("ingestor", "recorder", "portfolio-paper", "recycler")}
+    for process in services.values():
         process.terminate()
-    assert {name: process.wait(30) for name, process in machine.processes.items() if name in ports} == dict.fromkeys(
-        ("recycler", "ingestor", "recorder", "portfolio-paper"), 0
-    )
+    assert {name: process.wait(30) for name, process in services.items()} == dict.fromkeys(services, 0)
 
 
 @pytest.mark.parametrize(("kind", "prefix"), [("CronJob", "tandem-trainer"), ("Job", "tandem-bootstrap-")])

@@ -114,8 +114,3 @@ imagePullSecrets:
 {{- define "tandem.portfolio.name" -}}
 {{- printf "%s-portfolio-%s" (include "tandem.fullname" .root) .name | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
-
-{{/* Of what pods read from the release's ConfigMaps: another one makes new pods. */}}
-{{- define "tandem.checksum" -}}
-{{- printf "%s%s" (include "tandem.configFiles" .) (.Files.Glob "files/scripts/*.py" | toJson) | sha256sum | trunc 16 -}}
-{{- end -}}

@@ -69,10 +69,11 @@ imagePullPolicy: {{ .root.Values.image.pullPolicy }}
   env: {{- .env | nindent 4 }}
   resources:
     requests: {cpu: 10m, memory: 32Mi}
-    limits: {memory: 64Mi}
+    limits: {memory: 128Mi}
   {{- include "tandem.containerSecurity" . | nindent 2 }}
   volumeMounts:
     - {name: scripts, mountPath: /scripts, readOnly: true}
+    - {name: tmp, mountPath: /tmp}
 {{- end -}}
 
 {{/* Probes of a service with /livez and /readyz on port http. TCP would pass while a process hangs. */}}
@@ -93,17 +94,25 @@ livenessProbe:
   failureThreshold: 6
 {{- end -}}
 
-{{/* The configuration's files as a volume: `pair-x.yaml` of the ConfigMap is pairs/x.yaml. */}}
+{{/* (root, files): those files of the configuration as a volume; `pair-x.yaml` of the ConfigMap is pairs/x.yaml. */}}
 {{- define "tandem.configVolume" -}}
 - name: config
-  projected:
-    sources:
-      - configMap:
-          name: {{ include "tandem.fullname" . }}-config
-          items:
-            {{- range $key, $_ := fromYaml (include "tandem.configFiles" .) }}
-            - {key: {{ $key }}, path: {{ hasPrefix "pair-" $key | ternary (printf "pairs/%s" (trimPrefix "pair-" $key)) $key }}}
-            {{- end }}
+  configMap:
+    name: {{ include "tandem.fullname" .root }}-config
+    items:
+      {{- range .files }}
+      - {key: {{ . }}, path: {{ hasPrefix "pair-" . | ternary (printf "pairs/%s" (trimPrefix "pair-" .)) . }}}
+      {{- end }}
+{{- end -}}
+
+{{/* (root, files): of what those files say: another text makes a new pod, a change of any other file does not. */}}
+{{- define "tandem.configChecksum" -}}
+{{- $all := fromYaml (include "tandem.configFiles" .root) -}}
+{{- $text := "" -}}
+{{- range .files -}}
+{{- $text = printf "%s%s:%s" $text . (get $all .) -}}
+{{- end -}}
+{{- $text | sha256sum | trunc 16 -}}
 {{- end -}}
 
 {{/* Files of the configuration by key of the ConfigMap: the chart's, with those of the values in their place. */}}

@@ -1,7 +1,8 @@
 {{/*
 One of our services: a Deployment with one pod, and its Service. Recreate, because two at once would both write.
 
-(root, component, name, env, wait, args?, command?, labels?, volumes?, mounts?, initContainers?, resources by options)
+(root, component, name, env, wait, files?, args?, command?, labels?, volumes?, mounts?, initContainers?)
+wait: variables with the servers that must be there first. files: of the configuration, that it reads.
 */}}
 {{- define "tandem.serviceDeployment" -}}
 {{- $root := .root -}}
@@ -35,11 +36,15 @@ spec:
         {{- with $options.labels }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
+      {{- if or .files $options.annotations }}
       annotations:
-        checksum/config: {{ include "tandem.checksum" $root | quote }}
+        {{- if .files }}
+        checksum/config: {{ include "tandem.configChecksum" . | quote }}
+        {{- end }}
         {{- with $options.annotations }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
+      {{- end }}
     spec:
       {{- include "tandem.podHead" (dict "root" $root "component" .component "options" $options) | nindent 6 }}
       terminationGracePeriodSeconds: 30
@@ -80,14 +85,18 @@ spec:
           {{- include "tandem.containerSecurity" . | nindent 10 }}
           volumeMounts:
             - {name: tmp, mountPath: /tmp}
+            {{- if .files }}
             - {name: config, mountPath: /etc/tandem, readOnly: true}
+            {{- end }}
             {{- with concat (.mounts | default list) $options.extraVolumeMounts }}
             {{- toYaml . | nindent 12 }}
             {{- end }}
       volumes:
         - name: tmp
           emptyDir: {}
-        {{- include "tandem.configVolume" $root | nindent 8 }}
+        {{- if .files }}
+        {{- include "tandem.configVolume" . | nindent 8 }}
+        {{- end }}
         {{- if .wait }}
         {{- include "tandem.scriptsVolume" $root | nindent 8 }}
         {{- end }}

@@ -27,7 +27,7 @@ spec:
   volumes:
     - name: tmp
       emptyDir: {}
-    {{- include "tandem.configVolume" .root | nindent 4 }}
+    {{- include "tandem.configVolume" (dict "root" .root "files" (keys (fromYaml (include "tandem.configFiles" .root)) | sortAlpha)) | nindent 4 }}
     {{- include "tandem.scriptsVolume" .root | nindent 4 }}
     {{- with $options.extraVolumes }}
     {{- toYaml . | nindent 4 }}
