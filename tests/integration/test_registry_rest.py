@@ -104,3 +104,12 @@ def test_a_server_that_is_away_or_something_else_is_transient(kafka_broker: str)
     for uri in ("http://127.0.0.1:9", f"http://{kafka_broker}"):
         with Registry(uri, timeout_s=2) as registry, pytest.raises(Transient, match=r"MLflow at http://127"):
             registry.versions("any")
+
+
+def test_a_champion_without_digest_is_refused(mlflow_uri: str, tmp_path: Path) -> None:
+    """It was not made by our trainer; a forecaster could not verify it."""
+    name = registered(mlflow_uri, tmp_path, {})
+    with Registry(mlflow_uri) as registry:
+        registry.set_alias(name, CHAMPION, "1")
+        with pytest.raises(Permanent, match=r"has no tag tandem\.digest"):
+            registry.champion(name)

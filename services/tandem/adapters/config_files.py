@@ -146,7 +146,7 @@ def _read(texts: Iterable[tuple[str, str]], *, accounts: bool) -> Declarations:
             faults.append(str(error))
             continue
         for document in documents:
-            root, where = _plain(document.root), document.at("metadata", "name")
+            root, where = document.plain(), document.at("metadata", "name")
             if accounts and (kind := root.get("kind")) not in {TRADING_PAIR, TRADING_ACCOUNT}:
                 faults.append(
                     f"{document.at('kind')}: kind: found {kind!r}, must be {TRADING_PAIR!r} or {TRADING_ACCOUNT!r} [literal_error]"
@@ -294,17 +294,6 @@ class _SectorsReader:
 
     def _fault(self, path: tuple[str | int, ...], message: str) -> None:
         self._faults.append(f"{self._document.at(*path)}: {message}")
-
-
-def _plain(node: Any) -> Any:
-    """The document in plain lists, dicts and scalars."""
-    if isinstance(node, dict):
-        return {key: _plain(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_plain(value) for value in node]
-    if isinstance(node, bool):
-        return node
-    return next((kind(node) for kind in (str, int, float) if isinstance(node, kind)), node)
 
 
 def _refuse(faults: Sequence[str]) -> None:

@@ -36,6 +36,20 @@ class Document:
                 break
         return f"{self.file}:{(line or 0) + 1}"
 
+    def plain(self) -> Any:
+        """The document in plain lists, dicts and scalars."""
+        return _plain(self.root)
+
+
+def _plain(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(value) for value in node]
+    if isinstance(node, bool):
+        return node
+    return next((kind(node) for kind in (str, int, float) if isinstance(node, kind)), node)
+
 
 def read_documents(file: str, text: str, *, as_kubectl: bool = False) -> tuple[Document, ...]:
     """All documents of a YAML text; empty ones are left out. Raises BadSetting with the line of what cannot be read.

@@ -37,6 +37,7 @@ PARTS: dict[str, Part] = {
     "positions": Part("tandem.cli.book", "positions", "Positions of the book.", _LOOK),
     "forecast": Part("tandem.cli.book", "forecast", "The current forecast of a pair, from its sector's forecaster.", _LOOK),
     "models": Part("tandem.cli.models", "app", "Rankings, trends, training history, variance stability, decisions.", _LOOK),
+    "rollout": Part("tandem.cli.rollout", "app", "Rollouts of new model versions: start, watch, promote, roll back.", _RUN),
     "screen": Part("tandem.cli.screen", "screen", "Test every pair of a universe, choose, and see what persists.", _RESEARCH),
     "backtest": Part("tandem.cli.backtest", "backtest", "Train and trade recorded data window by window; writes a tear sheet.", _RESEARCH),
     "research": Part("tandem.research.cli", "app", "Forecasts of volatility against their baselines: paper, spx, spread.", _RESEARCH),

@@ -57,6 +57,16 @@ def postgres_url(settings: Settings) -> str:
     return url
 
 
+def mlflow_uri(settings: Settings) -> str:
+    """The registry's address: the setting, else that of the running platform. Raises Transient when there is neither."""
+    uri = settings.mlflow_tracking_uri
+    if not uri and supervisor_pid(home := settings.home.expanduser().resolve()) is not None:
+        uri = state(home)["endpoints"].get("mlflow", "")
+    if not uri:
+        raise Transient(f"no platform runs under {settings.home}; {_START}, or set MLFLOW_TRACKING_URI")
+    return uri
+
+
 def portfolio_url(settings: Settings) -> str:
     """Base URL of the portfolio's API. Raises Transient when it does not run."""
     return f"http://{HOST}:{_one(settings.home, 'portfolio', 'or name its API with --url').port}"

@@ -77,6 +77,17 @@ class Platform:
             raise InvariantBroken("the servers are not started")
         return self._endpoints
 
+    def use_servers(self) -> Endpoints:
+        """Start none: take those that the settings name."""
+        given = self.settings
+        self._endpoints = Endpoints(
+            kafka=given.kafka_bootstrap_servers,
+            postgres=given.postgres_url.get_secret_value(),
+            redis=given.redis_url.get_secret_value(),
+            mlflow=given.mlflow_tracking_uri,
+        )
+        return self._endpoints
+
     def start_servers(self) -> Endpoints:
         """Start what no setting names, all at once. Returns when Postgres, Redis and Kafka are ready; for MLflow see wait_mlflow.
 

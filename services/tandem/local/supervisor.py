@@ -1,38 +1,38 @@
 """What `tandem up` runs: servers, schema, topics, declared pairs, services, and then the watch over them until it is stopped.
 
-The forecasters follow the routing pointers of the control topic. A sector without a pointer gets one as soon as MLflow has a champion.
+The forecasters follow the routing pointers of the control topic and the rollouts of new versions (rollouts.py). A sector without a pointer
+gets one as soon as a forecaster of its first version is ready.
 """
 
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import httpx
 
 from tandem.adapters.config_files import load_pairs, load_sectors
-from tandem.adapters.control_log import ControlTable, publish_control, read_control
-from tandem.adapters.kafka_log import KafkaReader, KafkaWriter, create_topics
+from tandem.adapters.kafka_log import create_topics
 from tandem.adapters.market_file import load_market_data
+from tandem.adapters.model_files import load_models, model_of
 from tandem.adapters.postgres import upgrade
 from tandem.adapters.skfolio_data import skfolio_dataset
-from tandem.adapters.topics import CONTROL
-from tandem.domain.control import ControlRecord, PairSpec, RoutingPointer, control_key
+from tandem.domain.control import PairSpec, control_key
 from tandem.domain.errors import Permanent, TandemError, Transient
 from tandem.domain.ids import Symbol
-from tandem.local.champions import champion
-from tandem.local.forecasters import Forecasters
+from tandem.local.control import ControlTopic
+from tandem.local.forecasters import Fleet
 from tandem.local.platform import Platform
 from tandem.local.probes import HOST
 from tandem.local.records import STATE_FILE, write_json
+from tandem.local.rollouts import Rollouts
 from tandem.local.services import RECYCLED
+from tandem.rollout.candidates import NO_CANDIDATE
 from tandem.rollout.declare import Verb, plan
 from tandem.settings import Settings
 
 _CLIENT_ID = "tandem-supervisor"
 _READY_S = 120.0
-_CHAMPIONS_EVERY_S = 5.0
 _BAR_S = {"1min": 60, "5min": 300, "1d": 23_400}  # of market time: in a replay the nights take none
 
 
@@ -59,9 +59,10 @@ class Supervisor:
         self._recycled = settings.source == RECYCLED
         self._sectors = load_sectors(settings.config_dir)
         self._pairs = load_pairs(settings.config_dir)
-        self._forecasters = Forecasters()
-        self._control: tuple[ControlTable, KafkaReader] | None = None
-        self._asked_s = 0.0
+        self._models = load_models(settings.config_dir)
+        self._control: ControlTopic | None = None
+        self._fleet: Fleet | None = None
+        self._rollouts: Rollouts | None = None
         self._released_pid = 0  # the recycler whose replay was started: one that was restarted is held again
         self._told_without_model = False
         self._warned = ""
@@ -74,28 +75,26 @@ class Supervisor:
         endpoints = self._platform.start_servers()
         upgrade(endpoints.postgres)
         create_topics(endpoints.kafka, self._sectors.sectors)
-        self._control = read_control(endpoints.kafka, _CLIENT_ID)
-        self._declare(present)
+        self._control = ControlTopic(endpoints.kafka, _CLIENT_ID)
+        self._declare(self._control, present)
         self._start_services(data)
         self._platform.wait_mlflow()
+        self._fleet = Fleet(self._platform, self._platform.services(bar=self._bar, source=self._settings.source), self._say)
+        models = {sector: model_of(self._models, sector) for sector in self._sectors.active}
+        self._rollouts = Rollouts(self._control, self._fleet, endpoints, models, self._say, source=self._settings.source)
         self.watch()
         self._write_state("ready")
 
     def watch(self) -> None:
-        """One look at everything: dead children, pointers, champions, the market. Called again and again."""
+        """One look at everything: dead children, rollouts, the market. Called again and again."""
+        assert self._control is not None, "start() comes first"
+        assert self._fleet is not None
+        assert self._rollouts is not None
         for sentence in self._platform.revive():
             self._say(sentence)
-        table, reader = self._control_topic()
-        for record in reader.poll(0):
-            table.apply(record)
-        if time.monotonic() - self._asked_s > _CHAMPIONS_EVERY_S:
-            self._asked_s = time.monotonic()
-            try:
-                self._adopt_champions(table)
-            except (Transient, Permanent) as error:
-                self.warn(error)
-        self._follow_pointers(table)
-        self._release_market()
+        self._rollouts.look()
+        self._tell_without_model(self._rollouts, self._control)
+        self._release_market(self._control, self._fleet)
 
     def warn(self, error: TandemError) -> None:
         """Say it, once for as long as it is the same."""
@@ -105,12 +104,10 @@ class Supervisor:
 
     def close(self) -> None:
         """Let go of Kafka, before it is stopped."""
+        if self._rollouts is not None:
+            self._rollouts.close()
         if self._control is not None:
-            self._control[1].close()
-
-    def _control_topic(self) -> tuple[ControlTable, KafkaReader]:
-        assert self._control is not None, "start() comes first"
-        return self._control
+            self._control.close()
 
     def _data_file(self) -> Path:
         if self._options.data is None:
@@ -119,45 +116,25 @@ class Supervisor:
             raise Permanent(f"--data {self._options.data}: no such file")
         return self._options.data.resolve()
 
-    def _declare(self, present: set[Symbol] | None) -> None:
+    def _declare(self, control: ControlTopic, present: set[Symbol] | None) -> None:
         """Publish the pairs of config/pairs that the control topic does not hold as they are now.
 
         present: the symbols of a recording. A pair that it cannot serve is not declared, or withdrawn: the recycler invents nothing, and
         the ingestor would wait for it for ever. The same for a pair of config/pairs that sectors.yaml leaves out of use.
         """
-        table, _ = self._control_topic()
+        table = control.table
         idle = {spec.pair for spec in self._pairs if not self._sectors.in_use(spec)}
         wanted = [spec for spec in self._pairs if _served(spec, present) and spec.pair not in idle]
         changed = [change.spec for change in plan(table.pairs, wanted) if change.verb is not Verb.UNCHANGED]
-        self._publish(*changed)
+        control.publish(*changed)
         withdrawn = [spec for spec in table.pairs.values() if not _served(spec, present) or spec.pair in idle]
-        self._withdraw(withdrawn)
+        control.withdraw(control_key(spec) for spec in withdrawn)
         if changed:
             self._say(f"declared {', '.join(spec.pair for spec in changed)}")
         if unserved := sorted({spec.pair for spec in (*self._pairs, *withdrawn) if not _served(spec, present)}):
             self._say(f"not declared, since the data does not hold both legs: {', '.join(unserved)}")
         if idle:
             self._say(f"not declared, since not in use (`tandem symbols status` tells why): {', '.join(sorted(idle))}")
-
-    def _withdraw(self, specs: Sequence[PairSpec]) -> None:
-        if not specs:
-            return
-        writer = KafkaWriter(self._platform.endpoints.kafka, _CLIENT_ID)
-        try:
-            for spec in specs:
-                writer.publish(CONTROL, None, key=control_key(spec).encode())
-            writer.flush()
-        finally:
-            writer.close()
-
-    def _publish(self, *records: ControlRecord) -> None:
-        if not records:
-            return
-        writer = KafkaWriter(self._platform.endpoints.kafka, _CLIENT_ID)
-        try:
-            publish_control(writer, *records)
-        finally:
-            writer.close()
 
     def _start_services(self, data: Path | None) -> None:
         services = self._platform.services(bar=self._bar, source=self._settings.source)
@@ -191,17 +168,11 @@ class Supervisor:
         path.write_text(str(number))
         return f"up-{number}"
 
-    def _adopt_champions(self, table: ControlTable) -> None:
-        """Point each active sector that has no pointer yet at its champion. From then on the pointer decides, not the alias."""
-        missing = [sector for sector in self._sectors.active if sector not in table.pointers]
-        found = []
-        for sector in missing:
-            if (ref := champion(self._platform.endpoints.mlflow, sector)) is not None:
-                found.append(RoutingPointer(sector=sector, version=ref.version, digest=ref.digest, epoch=1))
-        self._publish(*found)
-        for pointer in found:
-            self._say(f"{pointer.sector} is served by version {pointer.version}")
-        if not found and missing and not self._told_without_model:
+    def _tell_without_model(self, rollouts: Rollouts, control: ControlTopic) -> None:
+        """How to make a first model, once."""
+        pointers = control.table.pointers
+        missing = [sector for sector, hold in rollouts.holds.items() if hold.reason == NO_CANDIDATE and sector not in pointers]
+        if missing and not self._told_without_model:
             self._told_without_model = True
             mlflow = self._platform.endpoints.mlflow
             self._say(
@@ -209,21 +180,9 @@ class Supervisor:
                 "and its forecaster starts by itself"
             )
 
-    def _follow_pointers(self, table: ControlTable) -> None:
-        start, stop = self._forecasters.follow(table.pointers)
-        services = self._platform.services(bar=self._bar, source=self._settings.source)
-        for version, number in start:
-            service = services.forecaster(version.sector, version.version, number)
-            self._platform.start(service)
-            self._say(f"{service.name} starts on port {service.port}")
-        for version in stop:
-            name = services.forecaster(version.sector, version.version, 0).name
-            self._platform.children.stop(name)
-            self._say(f"{name} is stopped: two newer versions run")
-
-    def _release_market(self) -> None:
-        """Start the held replay once a forecaster is ready: before, its bars would pass without anybody forecasting them."""
-        if not self._recycled or not self._forecasters.running:
+    def _release_market(self, control: ControlTopic, fleet: Fleet) -> None:
+        """Start the held replay once forecasters are ready and routed to: before, its bars would pass without anybody acting on them."""
+        if not self._recycled or not fleet.running or not {v.sector for v in fleet.running} <= set(control.table.pointers):
             return
         recycler = self._platform.children.get("recycler")
         if recycler.pid == self._released_pid or recycler.command.why_not_ready() is not None:
