@@ -58,7 +58,7 @@ def test_values_reach_the_template() -> None:
 
 
 def test_the_forecasters_edges() -> None:
-    """To Kafka, Postgres, MLflow and names; from the operator, the portfolio, the tests and whoever scrapes."""
+    """To Kafka, Postgres, MLflow and names; from the operator, the tests and whoever scrapes."""
     policy = template({}).network_policy
     assert policy.enabled
     assert policy.egress is not None
@@ -66,7 +66,7 @@ def test_the_forecasters_edges() -> None:
     to = [peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for rule in policy.egress for peer in rule.get("to", ())]
     assert sorted(to) == ["kafka", "mlflow", "postgres"]
     selectors = [peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for peer in policy.ingress if "podSelector" in peer]
-    assert sorted(selectors) == ["operator", "portfolio", "test"]
+    assert sorted(selectors) == ["operator", "test"]
     assert {"namespaceSelector": {}} in policy.ingress
     assert not template({"networkPolicy": {"enabled": False}}).network_policy.enabled
 

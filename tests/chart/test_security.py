@@ -241,3 +241,20 @@ def test_addresses_carry_the_namespace() -> None:
     hosts = env["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
     for host in ("tandem-mlflow", f"tandem-mlflow.{NAMESPACE}.svc"):
         assert {host, f"{host}:5000"} <= set(hosts)
+
+
+@each_scenario
+def test_who_waits_knows_addresses_only(name: str) -> None:
+    """The container that waits gets the variables that it is told to look at, and no token or key."""
+    waits = [container for _, pod in pods(of_scenario(name)) for container in containers(pod) if container["name"] == "wait"]
+    assert waits
+    for container in waits:
+        assert {item["name"] for item in container["env"]} == set(container["command"][2:])
+
+
+def test_a_new_chart_alone_starts_no_pod_anew() -> None:
+    """No pod carries the chart's version."""
+    for maker, pod in pods(of_scenario("default")):
+        if not maker.startswith("Pod/"):
+            assert "helm.sh/chart" not in pod["metadata"]["labels"], maker
+            assert "app.kubernetes.io/version" not in pod["metadata"]["labels"], maker

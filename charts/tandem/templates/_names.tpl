@@ -21,15 +21,20 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
-{{/* (root, component): labels of every object. */}}
-{{- define "tandem.labels" -}}
+{{/* (root, component): labels of a pod. Without the chart's version: an upgrade that changes nothing else starts no pod anew. */}}
+{{- define "tandem.podLabels" -}}
 {{ include "tandem.selectorLabels" . }}
-app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .root.Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name (.root.Chart.Version | replace "+" "_") }}
 {{- with .root.Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{/* (root, component): labels of every object. */}}
+{{- define "tandem.labels" -}}
+{{ include "tandem.podLabels" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name (.root.Chart.Version | replace "+" "_") }}
 {{- end -}}
 
 {{/* (root, role): image of a role; registry of the role, else global, else ours for our own images. */}}

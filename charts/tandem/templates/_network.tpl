@@ -9,9 +9,9 @@ mlflow: {port: 5000, from: [forecaster, operator, trainer, test], clients: true}
 recycler: {port: 8080, from: [ingestor, portfolio, test], monitored: true}
 ingestor: {port: 8080, from: [test], monitored: true}
 recorder: {port: 8080, from: [test], monitored: true}
-portfolio: {port: 8080, from: [operator, test], monitored: true, clients: true}
+portfolio: {port: 8080, from: [test], monitored: true, clients: true}
 operator: {port: 8080, from: [mlflow, test], monitored: true}
-forecaster: {port: 3000, from: [operator, portfolio, test], monitored: true, clients: true}
+forecaster: {port: 3000, from: [operator, test], monitored: true, clients: true}
 {{- end -}}
 
 {{/* Components of this release, as far as their values tell. A trainer is there in any case: it may be run by hand. */}}

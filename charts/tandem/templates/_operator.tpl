@@ -53,7 +53,7 @@ networkPolicy:
   enabled: {{ .Values.networkPolicy.enabled }}
   {{- if .Values.networkPolicy.enabled }}
   ingress:
-    {{- include "tandem.network.peers" (dict "root" . "from" (list "operator" "portfolio" "test")) | nindent 4 }}
+    {{- include "tandem.network.peers" (dict "root" . "from" (get (fromYaml (include "tandem.network.table" .)) "forecaster").from) | nindent 4 }}
     {{- include "tandem.network.monitoring" . | nindent 4 }}
     {{- with .Values.networkPolicy.clients }}
     {{- toYaml . | nindent 4 }}

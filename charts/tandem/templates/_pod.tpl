@@ -61,12 +61,18 @@ image: {{ include "tandem.image" . | quote }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 {{- end -}}
 
-{{/* (root, role, env, for): waits for servers before our process starts, which would else be restarted with growing pauses. for: variables. */}}
+{{/* (root, role, env, for): waits for servers before our process starts, which would else be restarted with growing pauses. for: variables
+of env that name them; it gets no other ones. */}}
 {{- define "tandem.waitContainer" -}}
 - name: wait
   {{- include "tandem.containerImage" . | nindent 2 }}
   command: [python, /scripts/wait.py, {{ join ", " .for }}]
-  env: {{- .env | nindent 4 }}
+  env:
+    {{- range fromYamlArray .env }}
+    {{- if has .name $.for }}
+    {{- toYaml (list .) | nindent 4 }}
+    {{- end }}
+    {{- end }}
   resources:
     requests: {cpu: 10m, memory: 32Mi}
     limits: {memory: 128Mi}

@@ -29,7 +29,7 @@ spec:
   template:
     metadata:
       labels:
-        {{- include "tandem.labels" . | nindent 8 }}
+        {{- include "tandem.podLabels" . | nindent 8 }}
         {{- with .labels }}
         {{- toYaml . | nindent 8 }}
         {{- end }}

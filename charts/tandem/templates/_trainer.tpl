@@ -4,7 +4,7 @@
 {{- $env := include "tandem.trainer.env" .root -}}
 metadata:
   labels:
-    {{- include "tandem.labels" . | nindent 4 }}
+    {{- include "tandem.podLabels" . | nindent 4 }}
     {{- with $options.labels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
