@@ -113,6 +113,8 @@ def load_bundle(tracking_uri: str, name: str, version: str) -> tuple[ModelRef, B
     with _mlflow(tracking_uri) as client, tempfile.TemporaryDirectory(prefix="tandem-bundle-") as folder:
         tags: Mapping[str, str] = client.get_model_version(name, version).tags
         place = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{version}", dst_path=folder, tracking_uri=tracking_uri))
+        if not (place / "data" / _FOLDER).is_dir():
+            raise BadRecord("bundle_missing", f"{name} version {version} holds no folder data/{_FOLDER}: not registered by `tandem train`")
         files = {file.name: file.read_bytes() for file in (place / "data" / _FOLDER).iterdir()}
     bundle = decode(files)
     if tags.get(DIGEST_TAG) != bundle.digest:
