@@ -85,12 +85,12 @@ class Control:
         self._writer.close()
 
 
-def register_version(mlflow: str, sector: str, pairs: Iterable[str], *, source: str = "s3://nowhere/none") -> str:
+def register_version(mlflow: str, sector: str, pairs: Iterable[str], *, source: str = "s3://nowhere/none", run_id: str = "") -> str:
     """A version in the registry that says which pairs it holds, without a bundle; its number."""
     name = model_name(SectorId(sector))
     call(mlflow, "registered-models/create", {"name": name}, fine={"RESOURCE_ALREADY_EXISTS"})
     tags = [{"key": PAIRS_TAG, "value": ",".join(sorted(pairs))}, {"key": DIGEST_TAG, "value": "d" * 64}]
-    made = call(mlflow, "model-versions/create", {"name": name, "source": source, "tags": tags})
+    made = call(mlflow, "model-versions/create", {"name": name, "source": source, "run_id": run_id, "tags": tags})
     return str(made["model_version"]["version"])
 
 
