@@ -23,7 +23,7 @@ from tandem.adapters import telemetry
 from tandem.adapters.kubernetes_cluster import KubernetesCluster, connect
 from tandem.adapters.open_positions import OpenPositions
 from tandem.adapters.registry_rest import Registry
-from tandem.domain.errors import BadSetting, TandemError
+from tandem.domain.errors import BadSetting, Permanent, TandemError
 from tandem.operator import events as events_module
 from tandem.operator.accounts import Accounts
 from tandem.operator.context import Context, Part
@@ -186,6 +186,9 @@ class Operator:
                 continue
             try:
                 self._resync()
+            except Permanent as error:  # a definition or a right is missing, which the watch has not got either: a restart asks again
+                log.error("resync_refused", reason=str(error))
+                self._broken()
             except TandemError as error:
                 log.warning("resync_failed", reason=str(error))
 

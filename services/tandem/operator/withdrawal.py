@@ -17,7 +17,7 @@ import structlog
 from tandem.adapters.open_positions import OpenPositions
 from tandem.domain.control import PairSpec, TradingState
 from tandem.domain.errors import Transient
-from tandem.domain.ids import PairId, pair_id, pair_legs
+from tandem.domain.ids import PairId, pair_id
 from tandem.domain.trading import TradingMode
 from tandem.operator.context import Context
 from tandem.operator.finalizers import has_finalizer, is_forced, left_s, release
@@ -73,8 +73,8 @@ class Withdrawal:
     def sweep(self) -> None:
         """Withdraw the records that were left behind, suspended or frozen, once their pair is flat. Raises Transient."""
         control = self._context.control
-        declared = {frozenset(read["spec"]["legs"]) for read in self._context.objects.all(TRADING_PAIR)}
-        orphans = {pair: spec for pair, spec in control.pairs().items() if frozenset(pair_legs(pair)) not in declared}
+        declared = {pair_id(*read["spec"]["legs"]) for read in self._context.objects.all(TRADING_PAIR)}
+        orphans = {pair: spec for pair, spec in control.pairs().items() if pair not in declared}
         if not orphans:
             return
         still_open = {position.pair for position in self._positions.now()}
