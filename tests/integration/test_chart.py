@@ -5,8 +5,10 @@ It has a control plane of its own: Helm owns the definitions, which other tests 
 
 import base64
 import json
+import os
 import runpy
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,8 +19,10 @@ from typing import Any
 from uuid import uuid4
 
 import helm_python
+import httpx
 import kubernetes.client
 import pytest
+import yaml
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config import load_kube_config
 
@@ -288,6 +292,72 @@ def test_the_operators_rights(desk: Desk) -> None:
     assert not may(desk, who, "get", "Secret", name="tandem-postgres")
     assert not may(desk, who, "list", "Secret")
     assert not may(desk, who, "create", "Pod")
+
+
+def operator_as_installed(desk: Desk, folder: Path, port: int, health_port: int) -> tuple[list[str], dict[str, str]]:
+    """Command and variables of the operator's container, with its own account's token, on this machine; its servers are away."""
+    (container,) = desk.get("deployment", "tandem-operator")["spec"]["template"]["spec"]["containers"]
+    template = folder / "forecaster.yaml"
+    template.write_text(desk.get("configmap", "tandem-forecaster")["data"]["forecaster.yaml"])
+    token = desk.kubectl("create", "token", "tandem-operator").stdout.strip()
+    kubeconfig = yaml.safe_load(desk.api.kubeconfig.read_text())
+    kubeconfig["users"][0]["user"] = {"token": token}
+    (folder / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
+    environ = {item["name"]: item.get("value", "") for item in container["env"]} | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "KUBECONFIG": str(folder / "kubeconfig"),
+        "POD_NAME": "tandem-operator-0",
+        "TANDEM_HOST": "127.0.0.1",
+        "TANDEM_PORT": str(port),
+        "TANDEM_FORECASTER_TEMPLATE": str(template),
+        "TANDEM_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "TANDEM_POSTGRES_URL": "postgresql://nobody:x@127.0.0.1:1/tandem",
+        "MLFLOW_TRACKING_URI": "http://127.0.0.1:1",
+    }
+    here = {
+        "$(TANDEM_NAMESPACE)": environ["TANDEM_NAMESPACE"],
+        "0.0.0.0:8081": f"127.0.0.1:{health_port}",
+        "/app/operators": str(CHART.parents[1] / "operators"),
+    }
+    command = [*container["command"], *container["args"]]
+    for old, new in here.items():
+        command = [part.replace(old, new) for part in command]
+    return command, environ
+
+
+def test_the_operator_starts_with_its_own_rights(desk: Desk, tmp_path: Path) -> None:
+    """As the chart starts it and as who the chart lets it be: it becomes ready, leads, and tells of a pair that its servers are away."""
+    desk.install()
+    port, health_port = free_port(), free_port()
+    command, environ = operator_as_installed(desk, tmp_path, port, health_port)
+    log = tmp_path / "operator.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, env=environ, stdout=out, stderr=out, cwd=tmp_path)
+    try:
+        eventually(lambda: answers(f"http://127.0.0.1:{port}/readyz"), "the operator is ready", 120)
+        assert answers(f"http://127.0.0.1:{health_port}/healthz")
+        lease = desk.get("lease", "tandem-operator")["spec"]
+        assert lease["holderIdentity"].startswith("tandem-operator-0")
+        desk.api.apply(pair(), sector_model(), account(), namespace=desk.namespace)
+        for kind, name in (("tradingpair", "ko-pep"), ("sectormodel", "energy"), ("tradingaccount", "paper")):
+            eventually(lambda k=kind, n=name: bool(desk.get(k, n).get("status", {}).get("conditions")), f"{kind} has conditions", 60)
+        desk.patch("tradingpair", "ko-pep", {"metadata": {"annotations": {"tandem.trading/force-delete": "true"}}})
+        assert desk.kubectl("delete", "tradingpair", "ko-pep", "--timeout=60s").returncode == 0
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+    refused = [line for line in log.read_text().splitlines() if "forbidden" in line.lower() and "customresourcedefinitions" not in line]
+    assert refused == []
+
+
+def answers(url: str) -> bool:
+    """Whether it says 200."""
+    try:
+        return httpx.get(url, timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def test_services_have_no_rights(desk: Desk) -> None:
