@@ -30,6 +30,14 @@ KINDS = ("TradingPair", "TradingAccount")
 class Cluster(MemoryCluster):
     """Deletions wait for finalizers, as in a real one."""
 
+    def delete(self, kind: str, name: str, *, uid: str = "") -> bool:
+        """As the API server's."""
+        if (kind, name) not in self.objects:
+            return False
+        assert uid in {"", self.objects[kind, name]["metadata"]["uid"]}
+        self.ask_deletion(kind, name, 1_800_000_000.0)
+        return True
+
     def ask_deletion(self, kind: str, name: str, now_s: float) -> None:
         """As `kubectl delete`: gone at once, or marked."""
         found = self.objects[kind, name]

@@ -1,6 +1,6 @@
 """The operator's finalizer on pairs and accounts: put on before the object has any effect, taken off when what it caused is withdrawn.
 
-Values and small helpers for withdrawal.py and accounts.py; what a deletion waits for is decided there.
+Values and small helpers for withdrawal.py, accounts.py and cleanup.py; what a deletion waits for is decided there.
 """
 
 from datetime import datetime
@@ -42,4 +42,9 @@ def hold(context: Context, read: Manifest) -> Manifest:
 def release(context: Context, read: Manifest) -> None:
     """Take the finalizer off; the object goes, if nobody else holds it."""
     if has_finalizer(read):
-        context.patch(read, {"metadata": {"finalizers": [name for name in read["metadata"]["finalizers"] if name != FINALIZER]}})
+        context.patch(read, without(read))
+
+
+def without(read: Manifest) -> Manifest:
+    """The change that takes the finalizer off and leaves others' on."""
+    return {"metadata": {"finalizers": [name for name in read["metadata"]["finalizers"] if name != FINALIZER]}}
