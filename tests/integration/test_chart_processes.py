@@ -4,6 +4,7 @@ Only addresses, ports and paths are other ones. No variable is inherited, so tha
 """
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -69,7 +70,9 @@ class Machine:
         """Run a container's process; its output goes to <folder>/<name>.log."""
         with (self.folder / f"{name}.log").open("wb") as out:
             environ = self.environ(container) | more
-            self.processes[name] = subprocess.Popen(self.argv(container), env=environ, stdout=out, stderr=out, cwd=self.folder)
+            self.processes[name] = subprocess.Popen(
+                self.argv(container), env=environ, stdout=out, stderr=out, cwd=self.folder, start_new_session=True
+            )
         return self.processes[name]
 
     def run(self, container: Object, **more: str) -> str:
@@ -90,10 +93,11 @@ class Machine:
             time.sleep(0.2)
 
     def stop(self) -> None:
-        """End what still runs."""
+        """End what still runs, with its children: mlflow's are its server."""
         for process in self.processes.values():
-            process.kill()
-            process.wait()
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
 
 def _answers(url: str) -> bool:
