@@ -19,6 +19,8 @@ from cluster.image_context import Recipe, key
 from tandem.domain.errors import Permanent
 
 _BUILD_S_MAX = 3_600  # torch over a slow line
+_PRUNE_S_MAX = 900
+_LAYERS_MAX = 300  # one set has 160; what is older than the set in use only serves the next build
 _BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 _KEYS = "localhost/tandem-key"
 
@@ -39,7 +41,9 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / ".lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            yield cls(folder)
+            store = cls(folder)
+            store._buildah("rm", "--all", check=False)  # left by a build or a check that was killed
+            yield store
 
     def archive(self, recipe: Recipe) -> Path:
         """Where the image's archive is, or will be."""
@@ -105,12 +109,18 @@ class Store:
             if name.startswith(f"{_KEYS}/") and name.rpartition(":")[2] not in keys:
                 # With another name left the image stays; one that others are built on is refused, and goes another time.
                 self._buildah("rmi", name, check=False)
+        if len(self._buildah("images", "--all", "--quiet", check=False).stdout.split()) > _LAYERS_MAX:
+            self._buildah("rmi", "--prune", "--force", timeout_s=_PRUNE_S_MAX)
 
     def _buildah(self, *arguments: str, check: bool = True, timeout_s: float = 600) -> "subprocess.CompletedProcess[str]":
         place = ("--root", str(self._folder / "storage"), "--runroot", str(self._folder / "run"))
         argv = ("buildah", *place, *arguments)
+        # Its caches and its copies of layers go where the rest is, and not to /var/tmp.
+        temporary = self._folder / "tmp"
+        temporary.mkdir(exist_ok=True)
+        environ = {**os.environ, "TMPDIR": str(temporary)}
         try:
-            done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, check=False)
+            done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=timeout_s, check=False)
         except subprocess.TimeoutExpired as error:
             raise Permanent(f"{' '.join(argv)} is not done after {timeout_s:.0f} s") from error
         if check and done.returncode:
