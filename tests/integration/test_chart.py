@@ -3,7 +3,6 @@
 It has a control plane of its own: Helm owns the definitions, which other tests install without Helm.
 """
 
-import base64
 import json
 import os
 import runpy
@@ -11,7 +10,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic, sleep
@@ -26,6 +24,7 @@ import yaml
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config import load_kube_config
 
+from chart_desk import FOREIGN, PRIORITY_CLASS, TIMEOUT_S, Desk, open_definition
 from chart_renders import CHART, RELEASE, SCENARIOS, of_scenario
 from cluster import binaries, control_plane
 from manifest_table import account, pair, sector_model
@@ -35,17 +34,7 @@ from tandem.local.processes import Children
 from .conftest import free_port
 
 PREVIOUS = Path(__file__).parents[1] / "chart" / "previous"
-TIMEOUT_S = 120
 PLURALS = ("tradingpairs", "sectormodels", "tradingaccounts", "modelrollouts")
-# Kinds of others' operators, which a dry run needs to be known: any fields.
-FOREIGN = (
-    ("monitoring.coreos.com", "v1", "ServiceMonitor"),
-    ("monitoring.coreos.com", "v1", "PodMonitor"),
-    ("monitoring.coreos.com", "v1", "PrometheusRule"),
-    ("kafka.strimzi.io", "v1beta2", "KafkaTopic"),
-)
-# Named by a scenario.
-PRIORITY_CLASS = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "trading"}, "value": 1}
 
 
 @pytest.fixture(scope="module")
@@ -62,52 +51,6 @@ def api(home: Path) -> Iterator[control_plane.KubeApi]:
         children.stop_all()
 
 
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """A namespace with at most one release of the chart in it."""
-
-    api: control_plane.KubeApi
-    helm: helm_python.Config
-    namespace: str
-
-    def install(self, values: dict[str, Any] | None = None, chart: Path = CHART) -> None:
-        """`helm install`, without waiting for pods that nobody runs."""
-        self.helm.install(chart, RELEASE, values or {}, namespace=self.namespace, timeout=TIMEOUT_S)
-
-    def upgrade(self, values: dict[str, Any] | None = None) -> None:
-        """`helm upgrade` to the chart of the repository."""
-        self.helm.upgrade(CHART, RELEASE, values or {}, namespace=self.namespace, timeout=TIMEOUT_S)
-
-    def uninstall(self) -> None:
-        """`helm uninstall`."""
-        self.helm.uninstall(RELEASE, timeout=TIMEOUT_S)
-
-    def kubectl(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """In the namespace."""
-        return self.api.kubectl(*arguments, "--namespace", self.namespace)
-
-    def get(self, *arguments: str) -> Any:
-        """`kubectl get -o json` in the namespace."""
-        return self.api.get(*arguments, "--namespace", self.namespace)
-
-    def names(self, kinds: str) -> set[str]:
-        """Names of all objects of some kinds."""
-        return {item["metadata"]["name"] for item in self.get(kinds)["items"]}
-
-    def patch(self, kind: str, name: str, changes: dict[str, Any], *options: str) -> None:
-        """A merge patch."""
-        done = self.kubectl("patch", kind, name, "--type=merge", "--patch", json.dumps(changes), *options)
-        assert done.returncode == 0, done.stderr
-
-    def secrets(self) -> dict[str, dict[str, str]]:
-        """What the Secrets hold that the chart makes."""
-        names = {name: f"{RELEASE}-{name}" for name in ("postgres", "redis", "api")}
-        return {
-            name: {key: base64.b64decode(value).decode() for key, value in self.get("secret", full)["data"].items()}
-            for name, full in names.items()
-        }
-
-
 @pytest.fixture
 def desk(api: control_plane.KubeApi) -> Iterator[Desk]:
     """A new namespace, which goes afterwards. Definitions that an earlier release has kept are made its release's own."""
@@ -118,23 +61,6 @@ def desk(api: control_plane.KubeApi) -> Iterator[Desk]:
     with helm_python.Config(kubeconfig_path=api.kubeconfig, namespace=namespace) as helm:
         yield Desk(api, helm, namespace)
     api.kubectl("delete", "namespace", namespace, "--wait=false")
-
-
-def open_definition(group: str, version: str, kind: str) -> dict[str, Any]:
-    """A definition of a kind that takes any fields."""
-    plural = f"{kind.lower()}s"
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{group}"},
-        "spec": {
-            "group": group,
-            "scope": "Namespaced",
-            "names": {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower()},
-            "versions": [{"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
-        },
-    }
 
 
 def eventually(check: Callable[[], bool], what: str, limit_s: float = 60.0) -> None:
