@@ -7,7 +7,7 @@ and p pairs, NaN where a version has nothing. Called by rollout/paired.py and ro
 import numpy as np
 from numpy.typing import NDArray
 
-from tandem.quant.scores import VARIANCE_FLOOR
+from tandem.quant.losses import VARIANCE_FLOOR
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]

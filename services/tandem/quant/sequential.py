@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+from scipy import optimize, special
 
 Vector = NDArray[np.float64]
 
@@ -19,6 +19,8 @@ Vector = NDArray[np.float64]
 TAIL_RATIO = 4.0
 _PERSISTENCE_MAX = 0.9  # of the first-order autocorrelation that is made up for: above, a few hundred values do not show it
 _NEWTON_STEPS = 60  # about ten are needed; the bound ends the loop where rounding keeps the steps from vanishing
+_LEVEL_MAX = 37.0  # standard deviations: beyond, the normal density underflows
+_ROUNDING = 1e-12  # of the sum of squares: a spread about the mean below it is what rounding left
 _LEVEL_MIN = -37.0  # standard deviations: below, the normal distribution function underflows
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -91,37 +93,40 @@ def prefix_statistic(gains: Vector, *, tail_variance: Vector | None = None) -> V
 def long_run_share(values: Vector) -> Vector:
     """Long-run variance over variance of each prefix, (..., T), at least 1: what autocorrelation adds to the variance of a sum.
 
-    The larger of Newey and West's (1987), with their bandwidth of 1994 for the prefix's length, and that of a first-order autoregression,
-    (1 + r) / (1 - r), to which the former's few lags are blind.
+    The larger of Newey and West's and that of a first-order autoregression, (1 + r) / (1 - r), to which the former's few lags are blind.
     """
+    first = np.clip(_correlation(values, 1), 0.0, _PERSISTENCE_MAX) if values.shape[-1] > 1 else np.zeros(values.shape)
+    return np.maximum(np.maximum(newey_west_share(values), (1 + first) / (1 - first)), 1.0)
+
+
+def newey_west_share(values: Vector) -> Vector:
+    """The same by Newey and West (1987) alone, with their bandwidth of 1994 for the prefix's length. May be below 1."""
     size = values.shape[-1]
-    count = np.arange(1, size + 1, dtype=np.float64)
-    bandwidth = np.floor(4 * (count / 100) ** (2 / 9))
-    total = np.cumsum(values, axis=-1)
-    mean = total / count
-    centred = np.cumsum(values**2, axis=-1) - count * mean**2
-    known = centred > 1e-12 * count * (mean**2 + centred / count)  # else rounding alone
-    safe = np.where(known, centred, 1.0)
+    bandwidth = np.floor(4 * (np.arange(1, size + 1) / 100) ** (2 / 9))
     share = np.ones(values.shape)
-    for lag in range(1, min(int(bandwidth[-1]) if size else 0, size - 1) + 1):
-        correlation = np.where(known, _covariance(values, total, mean, lag) / safe, 0.0)
-        if lag == 1:
-            persistence = np.clip(correlation, 0.0, _PERSISTENCE_MAX)
-        share += 2 * np.maximum(0.0, 1 - lag / (bandwidth + 1)) * correlation
-    if size > 1:
-        share = np.maximum(share, (1 + persistence) / (1 - persistence))
-    return np.maximum(share, 1.0)
+    for lag in range(1, min(int(bandwidth.max(initial=0)), size - 1) + 1):
+        share += 2 * np.maximum(0.0, 1 - lag / (bandwidth + 1)) * _correlation(values, lag)
+    return share
 
 
-def _covariance(values: Vector, total: Vector, mean: Vector, lag: int) -> Vector:
-    """Sum of the products of each prefix's values `lag` apart, about the prefix's mean."""
+def start_level(probability: float) -> float:
+    """The height of the boundary at `start`, in standard deviations, that is crossed with this probability; 2.50 for 5 %."""
+    return float(optimize.brentq(lambda level: float(crossing_probability(np.array(level))) - probability, -10.0, _LEVEL_MAX, xtol=1e-12))
+
+
+def _correlation(values: Vector, lag: int) -> Vector:
+    """Autocorrelation of each prefix about its mean; 0 where only rounding moves it."""
     count = np.arange(1, values.shape[-1] + 1, dtype=np.float64)
-    found = np.zeros(values.shape)
+    total = np.cumsum(values, axis=-1)
+    squares = np.cumsum(values**2, axis=-1)
+    mean = total / count
+    centred = squares - count * mean**2
+    covariance = np.zeros(values.shape)
     products = np.cumsum(values[..., lag:] * values[..., :-lag], axis=-1)
     ends = total[..., :-lag] + total[..., lag:] - total[..., lag - 1 : lag]  # all but the newest `lag`, and all but the oldest
     later = mean[..., lag:]
-    found[..., lag:] = products - later * ends + (count[lag:] - lag) * later**2
-    return found
+    covariance[..., lag:] = products - later * ends + (count[lag:] - lag) * later**2
+    return np.divide(covariance, centred, out=np.zeros(values.shape), where=centred > _ROUNDING * squares)
 
 
 def _mills(level: Vector) -> Vector:

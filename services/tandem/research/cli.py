@@ -118,6 +118,44 @@ def volatility(
     typer.echo(f"{files.document}, {files.markdown.name}, {files.figure.name}", err=True)
 
 
+@app.command()
+def gates(
+    *,
+    out: Annotated[Path, typer.Option(help="The report, *.json; its tables (.md) go beside it.")],
+    replicates: Annotated[int, typer.Option(min=1, help="Rollouts simulated in each world.")] = 2_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the first world; each later one has the next.")] = 20260101,
+    bars_min: Annotated[int | None, typer.Option(min=20, help="Bars before a verdict; default: the policy's.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Any market file: versions refitted on it are compared, too.")] = None,
+    test_from: Annotated[str, typer.Option(help="With --data: first day that is judged, YYYY-MM-DD.")] = "",
+    test_to: Annotated[str, typer.Option(help="With --data: last one, INCLUDED.")] = "",
+) -> None:
+    """How often the gate of a rollout lets a worse version pass, and how soon it sees a difference: simulated, and on recorded prices."""
+    from tandem.research import gate_report  # noqa: PLC0415  (see above)
+    from tandem.research.report import check_target  # noqa: PLC0415  (with it)
+
+    check_target(out)
+    if data is not None and not (test_from and test_to):
+        raise BadSetting("--data: --test-from and --test-to are missing")
+    universe = None
+    if data is not None:
+        universe = gate_report.universe(
+            data, test_from_ns=midnight_ns(str(parse_day(test_from, "--test-from"))), test_to_ns=_after(test_to), config=_config_dir()
+        )
+    with _progress() as progress:
+        table = gate_report.write(
+            out, replicates=replicates, seed=seed, bars_min=bars_min, universe=universe, config=_config_dir(), progress=progress
+        )
+    typer.echo(table)
+
+
+def _after(day: str) -> int:
+    return midnight_ns(str(parse_day(day, "--test-to") + np.timedelta64(1, "D")))
+
+
+def _config_dir() -> Path:
+    return settings_module.load().config_dir
+
+
 def _paper(request: _Request, progress: Progress) -> ProtocolResult:
     from dataclasses import replace  # noqa: PLC0415  (only here)
 

@@ -58,8 +58,8 @@ def overall(gates: tuple[GateResult, ...]) -> Verdict:
 def statistical(losses: PairedLosses, policy: GatePolicy) -> GateResult:
     """Pass when the claim about the mean over all pairs is shown; Fail when the candidate is shown to be worse, over all pairs or in one.
 
-    One bar counts once, however many pairs it has: pairs of one sector move together. The ways to be worse are tested together at the
-    same level, with Holm's correction (1979).
+    One bar counts once, however many pairs it has: pairs of one sector move together. Of the level of a Fail one half goes to all pairs
+    together, and one half to Holm's method (1979) over the pairs.
     """
     margin = 0.0 if policy.claim is Claim.SUPERIOR else policy.margin_qlike
     differences, ratios = losses.differences, losses.relative_ratios
@@ -130,11 +130,13 @@ def _worse(table: _Table, means: Vector, start: int, policy: GatePolicy, margin:
         present = np.isfinite(table.differences[:, place])
         column = table.differences[present, place]
         pair_start = _start(table.sessions[present], policy)
+        p_values[pair] = 1.0  # counts as a test from the start, so that no other's p-value rises later
         if pair_start is not None:
             tail = tail_variance(table.ratios[present, place, None], null=margin, sign=-1)
             p_values[pair] = float(anytime_p(column - margin, start=pair_start, tail_variance=tail)[-1])
             effects[pair] = float(column.mean())
-    held = holm(p_values)
+    together = p_values.pop(_ALL)
+    held = {_ALL: together} if len(table.pairs) == 1 else {_ALL: 2 * together} | {pair: 2 * p for pair, p in holm(p_values).items()}
     named = [name for name in sorted(held, key=lambda name: (held[name], name)) if held[name] < policy.level]
     return "; ".join(f"{name}: QLIKE {effects[name]:+.4f}, p = {held[name]:.3g} for worse than {margin:g}" for name in named[:NAMED_MAX])
 
