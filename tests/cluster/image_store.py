@@ -43,7 +43,10 @@ class Store:
             fcntl.flock(file, fcntl.LOCK_EX)
             store = cls(folder)
             store._buildah("rm", "--all", check=False)  # left by a build or a check that was killed
-            yield store
+            try:
+                yield store
+            finally:
+                store._unmount()
 
     def archive(self, recipe: Recipe) -> Path:
         """Where the image's archive is, or will be."""
@@ -111,6 +114,12 @@ class Store:
                 self._buildah("rmi", name, check=False)
         if len(self._buildah("images", "--all", "--quiet", check=False).stdout.split()) > _LAYERS_MAX:
             self._buildah("rmi", "--prune", "--force", timeout_s=_PRUNE_S_MAX)
+
+    def _unmount(self) -> None:
+        """Undo the mounts that buildah leaves: of its storage upon itself, and of stages that others copied from."""
+        mounted = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
+        for place in sorted((place for place in mounted if place.startswith(f"{self._folder}/")), reverse=True):
+            subprocess.run(("umount", "--lazy", place), capture_output=True, timeout=60, check=False)
 
     def _buildah(self, *arguments: str, check: bool = True, timeout_s: float = 600) -> "subprocess.CompletedProcess[str]":
         place = ("--root", str(self._folder / "storage"), "--runroot", str(self._folder / "run"))
