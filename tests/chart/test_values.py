@@ -6,6 +6,7 @@ import helm_python
 import pytest
 
 from chart_renders import CHART, RELEASE, one, pods, render, scenario
+from tandem.operator.cleanup import FORCED_S, ORDER
 
 LIVE = scenario("live")
 
@@ -167,3 +168,20 @@ def test_pairs_of_the_trainer_can_be_replaced() -> None:
     trainer = dict(pods(objects))["CronJob/tandem-trainer"]
     (volume,) = [volume for volume in trainer["spec"]["volumes"] if volume["name"] == "config"]
     assert {"key": "pair-a-b.yaml", "path": "pairs/a-b.yaml"} in volume["configMap"]["items"]
+
+
+def test_the_hook_before_an_uninstall_ends_by_itself() -> None:
+    """Its deadline lies behind all that it may wait for: killed in the middle it would leave objects that nobody lets go."""
+    job = one(render({"crds": {"keep": False}, "uninstall": {"waitSeconds": 100}}), "Job", "tandem-uninstall")
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == ["--wait-s=100"]
+    assert job["spec"]["activeDeadlineSeconds"] > len(ORDER) * (100 + 2 * FORCED_S)
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
+
+
+@pytest.mark.parametrize(
+    ("values", "there"), [({}, False), ({"uninstall": {"removeObjects": True}}, True), ({"crds": {"keep": False}}, True)]
+)
+def test_objects_are_removed_before_their_definitions(values: dict[str, Any], there: bool) -> None:
+    """Always then; and by wish."""
+    assert ("Job/tandem-uninstall" in dict(pods(render(values)))) is there
