@@ -1,0 +1,324 @@
+"""Rollouts without Kubernetes, end to end: real Kafka, Postgres and MLflow, the recorder and the forecasters as processes, and the command.
+
+A labelled synthetic market; the models are one training whose variance is scaled, so that which of two is better is known.
+"""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model_cases import market, tiny_options
+from service_process import Service, free_port, running, wait_until
+from tandem.adapters import topics
+from tandem.adapters.calendar import session_grid
+from tandem.adapters.codec import encode_frame, encode_heartbeat
+from tandem.adapters.control_log import ControlTable, publish_control, read_control
+from tandem.adapters.kafka_log import KafkaWriter, create_topics
+from tandem.adapters.postgres import upgrade
+from tandem.adapters.registry_rest import Registry
+from tandem.domain.control import PairSpec
+from tandem.domain.forecasts import ModelRef
+from tandem.domain.ids import PairId, SectorId, Symbol
+from tandem.domain.market import KIND_TRADE, TICK_DTYPE, Heartbeat, Source, TickFrame
+from tandem.domain.units import NS_PER_S
+from tandem.quant.bundle import Bundle, model_name
+from tandem.quant.panel import Panel
+from tandem.rollout.observed import RegisteredVersion
+from tandem.rollout.registry_names import CANDIDATE, CHAMPION, PREVIOUS
+from tandem.trainer.main import SectorTask, train_sector
+from tandem.trainer.sectors import recorded_of, register_sector
+
+ROOT = Path(__file__).parents[2]
+SYMBOLS = (Symbol("AAA"), Symbol("BBB"), Symbol("CCC"))
+PAIR = PairId("AAA-BBB")
+TRAINED, BARS = 500, 1500
+SECTORS = (SectorId(f"laboratory{letter}") for letter in "abc")  # one for each test: they share servers
+
+MODEL = """
+apiVersion: tandem.trading/v1alpha1
+kind: SectorModel
+metadata: {name: SECTOR}
+spec:
+  sector: SECTOR
+  rollout:
+    gate: {claim: NonInferior, marginQlike: 0.1, barsMin: 30, sessionsMin: 3, barsMax: 900}
+    operations: {latencyP99SecondsMax: 3600}
+    canary: [{pairsShare: 1, bars: 3}]
+    watchBars: 5
+"""
+
+
+@pytest.fixture(scope="module")
+def panel() -> Panel:
+    """Daily closes on the exchange's sessions."""
+    made = market(bars=BARS, symbols=SYMBOLS)
+    grid = session_grid("1d", 1_420_070_400 * NS_PER_S, 1_735_689_600 * NS_PER_S)  # from 2015
+    return replace(made, close_ns=grid.close_ns[: len(made.close_ns)])
+
+
+@pytest.fixture(scope="module")
+def bundle(panel: Panel) -> Bundle:
+    """What the first bars teach."""
+    task = SectorTask(sector=SectorId("laboratory"), bar="1d", slots=1, declared=(PAIR,), data_digest="0" * 64)
+    return train_sector(task, panel.before(TRAINED), tiny_options())
+
+
+@dataclass
+class World:
+    """The servers, the market and who carries rollouts out."""
+
+    sector: SectorId
+    env: dict[str, str]
+    bundle: Bundle
+    panel: Panel
+    folder: Path
+    published: int = 0
+
+    @property
+    def mlflow(self) -> str:
+        """The registry."""
+        return self.env["MLFLOW_TRACKING_URI"]
+
+    @property
+    def kafka(self) -> str:
+        """The brokers."""
+        return self.env["TANDEM_KAFKA_BOOTSTRAP_SERVERS"]
+
+    @property
+    def name(self) -> str:
+        """The registered model."""
+        return model_name(self.sector)
+
+    def register(self, scale: float) -> ModelRef:
+        """The model with its standard deviations off by this factor, registered with its recorded span."""
+        pairs = tuple(replace(pair, volatility=replace(pair.volatility, scale=pair.volatility.scale * scale)) for pair in self.bundle.pairs)
+        model = replace(self.bundle, pairs=pairs, sector=self.sector)
+        return register_sector(self.mlflow, model, recorded=recorded_of(model, self.panel.before(TRAINED)))
+
+    def publish(self, days: int) -> None:
+        """Frames and heartbeats of the next days."""
+        writer = KafkaWriter(self.kafka, "test-market")
+        for t in range(TRAINED + self.published, min(TRAINED + self.published + days, BARS)):
+            close_ns = int(self.panel.close_ns[t])
+            ticks = np.zeros(len(SYMBOLS), TICK_DTYPE)
+            ticks["event_ns"], ticks["kind"], ticks["size"] = close_ns - 1_000_000, KIND_TRADE, 1
+            ticks["symbol"], ticks["price"] = np.arange(len(SYMBOLS)), self.panel.close[t]
+            frame = TickFrame(sector=self.sector, source=Source.RECYCLED, replay_id="r", symbols=SYMBOLS, ticks=ticks)
+            beat = Heartbeat(sector=self.sector, source=Source.RECYCLED, replay_id="r", watermark_ns=close_ns)
+            writer.publish(topics.ticks(self.sector), encode_frame(frame))
+            writer.publish(topics.ticks(self.sector), encode_heartbeat(beat))
+        writer.close()
+        self.published += days
+
+    @contextmanager
+    def open_market(self, every_s: float = 0.2) -> Iterator[None]:
+        """Bars come, one after another."""
+        stop = threading.Event()
+
+        def run() -> None:
+            while not stop.wait(every_s):
+                self.publish(1)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """`tandem rollout ...`."""
+        line = [sys.executable, "-m", "tandem.cli.main", "rollout", *arguments]
+        return subprocess.run(line, env={**os.environ, **self.env}, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+    @contextmanager
+    def runner(self) -> Iterator[Service]:
+        """`tandem rollout run`, killed in the end."""
+        log = self.folder / "runner.log"
+        line = [sys.executable, "-m", "tandem.cli.main", "rollout", "run", "--port-base", self.env["PORT_BASE"]]
+        with log.open("ab") as out:
+            process = subprocess.Popen(line, env={**os.environ, **self.env}, cwd=ROOT, stdout=out, stderr=out)
+        try:
+            yield Service(process=process, url="", log=log)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def table(self) -> ControlTable:
+        """The control topic now."""
+        table, reader = read_control(self.kafka, "test")
+        reader.close()
+        return table
+
+    def rollout(self) -> dict[str, Any]:
+        """The rollout's record; empty before any."""
+        record: Any = self.table().records.get(f"rollout/{self.sector}")
+        return dict(record.document) if record is not None else {}
+
+    def wait(self, condition: Callable[[dict[str, Any]], bool], what: str, runner: Service) -> dict[str, Any]:
+        """The rollout's record, once the condition holds."""
+        found: dict[str, Any] = {}
+
+        def holds() -> bool:
+            found.clear()
+            found.update(self.rollout())
+            return bool(found) and condition(found)
+
+        for _ in range(4):  # four times the usual limit: processes start, and a busy machine imports for long
+            try:
+                wait_until(holds, what, runner)
+            except pytest.fail.Exception as error:
+                failed = f"{error}\nthe record: {json.dumps(found, indent=1)[-3000:]}"
+            else:
+                return found
+        pytest.fail(failed, pytrace=False)
+
+    def versions(self) -> dict[str, RegisteredVersion]:
+        """The registry's, by number."""
+        with Registry(self.mlflow) as registry:
+            return {version.version: version for version in registry.versions(self.name)}
+
+
+@pytest.fixture(scope="module")
+def servers(kafka_servers: str, postgres_url: str, mlflow_uri: str) -> dict[str, str]:
+    """Where they are, as the commands are told."""
+    upgrade(postgres_url)
+    return {
+        "TANDEM_KAFKA_BOOTSTRAP_SERVERS": kafka_servers,
+        "TANDEM_POSTGRES_URL": postgres_url,
+        "MLFLOW_TRACKING_URI": mlflow_uri,
+        "TANDEM_BAR": "1d",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+@pytest.fixture
+def world(servers: dict[str, str], bundle: Bundle, panel: Panel, tmp_path: Path) -> Iterator[World]:
+    """A sector with a topic, a declared pair and a recorder, but no model and nobody who carries rollouts out."""
+    sector, config, home = next(SECTORS), tmp_path / "config", tmp_path / "home"
+    (config / "models").mkdir(parents=True)
+    (config / "models" / "laboratory.yaml").write_text(MODEL.replace("SECTOR", sector))
+    listed = "".join(f"    - {symbol}\n" for symbol in SYMBOLS)
+    (config / "sectors.yaml").write_text(f"sectors:\n  {sector}:\n{listed}active:\n  - {sector}\n")
+    env = servers | {"TANDEM_CONFIG_DIR": str(config), "TANDEM_HOME": str(home), "PORT_BASE": str(free_base())}
+    made = World(sector=sector, env=env, bundle=bundle, panel=panel, folder=tmp_path)
+    create_topics(made.kafka, [sector])
+    writer = KafkaWriter(made.kafka, "test")
+    publish_control(writer, PairSpec(pair=PAIR, sector=sector, leg_a=SYMBOLS[0], leg_b=SYMBOLS[1]))
+    writer.close()
+    with running("recorder", free_port(), env, tmp_path) as recorder:
+        wait_until(lambda: recorder.why_not_ready() is None, "the recorder", recorder)
+        yield made
+
+
+def free_base() -> int:
+    """A port base below the kernel's own range whose forecasters' ports nobody uses now."""
+    while True:
+        base = random.randrange(20_000, 32_000, 64)
+        with closing(socket.socket()) as probe:
+            if all(probe.connect_ex(("127.0.0.1", base + offset)) for offset in range(20, 26)):
+                return base
+
+
+def ended(document: dict[str, Any], version: str, outcome: str) -> bool:
+    """Whether the rollout of this version has ended so, and all that follows is done."""
+    return (document["candidate"]["version"], document["step"], document["outcome"]) == (version, "Done", outcome)
+
+
+@pytest.mark.timeout(1500)
+def test_a_better_version_is_promoted_a_worse_one_refused_and_a_rollback_is_one_record(world: World) -> None:
+    """From the sector's first version to a rollback by hand, with whoever carries it out killed on the way."""
+    first = world.register(1.7)  # too wild: its variances are 2.9 times too large
+    with world.runner() as runner:
+        world.wait(lambda d: ended(d, first.version, "Succeeded"), "the first version's adoption", runner)
+        assert [world.table().pointers[world.sector].version, world.table().pointers[world.sector].epoch] == [first.version, 1]
+        world.publish(200)
+        better = world.register(1.0)
+        assert world.versions()[better.version].aliases == (CANDIDATE,)
+        with world.open_market():
+            world.wait(lambda d: d["candidate"]["version"] == better.version and d["step"] != "Replay", "the replay gate", runner)
+            runner.process.kill()  # its forecasters stay behind
+            runner.process.wait()
+    with world.runner() as runner, world.open_market():
+        done = world.wait(lambda d: ended(d, better.version, "Succeeded"), "the promotion", runner)
+        pointer = world.table().pointers[world.sector]
+        assert (pointer.version, pointer.canary) == (better.version, None)
+        assert pointer.previous is not None
+        assert pointer.previous.version == first.version
+        assert [moment["reason"] for moment in done["history"]] == [
+            *("NewVersionDetected", "ReplayPassed", "ShadowStarted", "CanaryAdvanced", "Promoted", "RolloutSucceeded", "RolloutSucceeded"),
+        ]
+        aliases = {number: version.aliases for number, version in world.versions().items()}
+        assert (aliases[better.version], aliases[first.version]) == ((CANDIDATE, CHAMPION), (PREVIOUS,))
+        told = json.loads(world.command("status", world.sector, "--json").stdout)
+        assert (told["pointer"]["version"], told["rollout"]["outcome"]) == (better.version, "Succeeded")
+        shown = world.command("status")
+        assert world.sector in shown.stdout
+        assert "Succeeded" in shown.stdout
+
+        worse = world.register(2.5)
+        refused = world.wait(lambda d: ended(d, worse.version, "Refused"), "the refusal", runner)
+        assert refused["reason"] == "GateFailed"
+        assert world.table().pointers[world.sector] == pointer
+        assert "qlike" in world.versions()[worse.version].quarantined
+        again = world.command("start", world.sector, "--version", worse.version)
+        assert (again.returncode, "is quarantined" in again.stderr) == (1, True)
+
+        # The last rollout is the refused one: what it would roll back to is not its business.
+        answer = world.command("rollback", world.sector, "--reason", "a drill")
+        assert (answer.returncode, "is refused" in answer.stderr) == (1, True)
+
+
+@pytest.mark.timeout(1500)
+def test_requests_by_hand(world: World) -> None:
+    """promote skips what the gates wait for, rollback is one record back, abort and start come in between; each is answered."""
+    world.publish(20)  # fewer than a verdict needs
+    first, other = world.register(1.01), world.register(1.02)
+    with Registry(world.mlflow) as registry:
+        for alias, ref in ((CHAMPION, first), (CANDIDATE, other)):
+            registry.set_alias(world.name, alias, ref.version)
+    with world.runner() as runner:
+        world.wait(lambda d: d["step"] == "Done" or d["candidate"]["version"] == other.version, "the first version", runner)
+        world.wait(lambda d: d["candidate"]["version"] == other.version and d["step"] == "Shadow", "the shadow", runner)
+        aborted = world.command("abort", world.sector, "--reason", "not today")
+        assert aborted.returncode == 0, aborted.stderr
+        assert "Aborted: aborted by request: not today" in aborted.stdout
+        world.wait(lambda d: ended(d, other.version, "Aborted"), "the end of it", runner)
+        assert not world.versions()[other.version].quarantined
+        epoch = world.table().pointers[world.sector].epoch
+
+        begun = world.command("start", world.sector)
+        assert begun.returncode == 0, begun.stderr
+        world.wait(lambda d: d["step"] == "Shadow" and d["outcome"] == "Running", "the shadow again", runner)
+        promoted = world.command("promote", world.sector, "--json")
+        assert promoted.returncode == 0, promoted.stderr
+        assert json.loads(promoted.stdout)["step"] == "Watch"
+        world.wait(lambda d: CHAMPION in world.versions()[other.version].aliases, "the alias", runner)
+        pointer = world.table().pointers[world.sector]
+        assert (pointer.version, pointer.epoch) == (other.version, epoch + 1)
+
+        back = world.command("rollback", world.sector, "--reason", "a drill")
+        assert back.returncode == 0, back.stderr
+        world.wait(lambda d: ended(d, other.version, "RolledBack"), "the rollback", runner)
+        pointer = world.table().pointers[world.sector]
+        assert (pointer.version, pointer.epoch, pointer.previous) == (first.version, epoch + 2, None)
+        assert world.versions()[first.version].aliases == (CHAMPION,)
+        assert "a drill" in world.versions()[other.version].quarantined
