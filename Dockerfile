@@ -159,15 +159,17 @@ LABEL org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 CMD ["mlflow", "server", "--host", "0.0.0.0", "--port", "5000", "--serve-artifacts", "--artifacts-destination", "/tmp/artifacts"]
 
-# torch of the default index is the CUDA build, five gigabytes. --build-arg TORCH_INDEX_URL=... names an index with CPU builds of the same
-# version, whose hashes are not those of the lock: --build-arg TORCH_SHA256=... holds the wheel to one.
+# torch of the default index is the CUDA build, five gigabytes. --build-arg TORCH_INDEX_URL=... names an index with builds for the CPU of the
+# same version, which is marked +cpu there (TORCH_BUILD). No lock can know its hash: --build-arg TORCH_SHA256=... holds the wheel to one.
 FROM build AS trainer-packages
 ARG TORCH_INDEX_URL=
+ARG TORCH_BUILD=cpu
 ARG TORCH_SHA256=
 COPY requirements/trainer.lock requirements/
-RUN --mount=type=cache,target=/root/.cache/uv uv venv --quiet /opt/venv && cp requirements/trainer.lock all.lock && if [ -n "$TORCH_INDEX_URL" ]; then \
+RUN --mount=type=cache,target=/root/.cache/uv \
+    uv venv --quiet /opt/venv && cp requirements/trainer.lock all.lock && if [ -n "$TORCH_INDEX_URL" ]; then \
       awk '/^[a-z]/ {wanted = !/^(torch|triton|nvidia|cuda)[a-z0-9-]*==/} wanted' requirements/trainer.lock > all.lock \
-   && grep -oE '^torch==[0-9.]+' requirements/trainer.lock | sed "s/$/${TORCH_SHA256:+ --hash=sha256:$TORCH_SHA256}/" > torch.lock \
+   && grep -oE '^torch==[0-9.]+' requirements/trainer.lock | sed "s/$/${TORCH_BUILD:++$TORCH_BUILD}${TORCH_SHA256:+ --hash=sha256:$TORCH_SHA256}/" > torch.lock \
    && uv pip install --quiet --no-deps --index-url "$TORCH_INDEX_URL" ${TORCH_SHA256:+--require-hashes} -r torch.lock; fi \
  && uv pip install --quiet --no-deps --require-hashes -r all.lock && uv pip check --quiet \
  && /opt/venv/bin/python bytecode.py alembic.command arch.univariate exchange_calendars matplotlib.pyplot mlflow.pyfunc numba onnx onnxruntime \
