@@ -29,10 +29,10 @@ def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
     settings.peering.standalone = True  # one writer by a Lease, not by peering
     settings.scanning.disabled = True  # one namespace, four kinds, all known: no right on anything outside of the namespace is needed
     settings.process.ultimate_exiting_timeout = _STOP_S
-    own = settings_module.load()
-    telemetry.configure_logging(SERVICE, own.log_level)
-    logging.getLogger().setLevel(logging.WARNING)  # kopf tells of each event, Kafka's client of each connection
     try:
+        own = settings_module.load()
+        telemetry.configure_logging(SERVICE, own.log_level)
+        logging.getLogger().setLevel(logging.WARNING)  # kopf tells of each event, Kafka's client of each connection
         if "operator" not in memo:  # who embeds kopf may bring one
             memo.operator = Operator(own, on_broken=lambda: os.kill(os.getpid(), signal.SIGTERM))
         memo.operator.start()

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 
 import structlog
 from kubernetes.client import ApiClient
@@ -234,7 +235,7 @@ def _check(settings: Settings) -> None:
         "TANDEM_KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
         "TANDEM_POSTGRES_URL": settings.postgres_url.get_secret_value(),
         "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri,
-        "TANDEM_FORECASTER_TEMPLATE": settings.forecaster_template,
+        "TANDEM_FORECASTER_TEMPLATE": settings.forecaster_template not in {None, Path()},
     }
     if missing := [name for name, value in wanted.items() if not value]:
         raise BadSetting(f"not set: {', '.join(missing)}")
