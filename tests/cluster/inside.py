@@ -3,6 +3,7 @@
 import argparse
 import signal
 import sys
+import traceback
 from pathlib import Path
 
 from cluster import binaries, node, smoke
@@ -43,6 +44,9 @@ def _live(home: Path, archives: list[Path], children: Children) -> int:
             scenario.run(running, archives)
     except TandemError as error:
         say(f"FAILED: {error}")
+        return 1
+    except Exception:  # noqa: BLE001  said now: a node that is held would keep it to itself
+        say(f"FAILED:\n{traceback.format_exc()}")
         return 1
     except KeyboardInterrupt:
         say("stopped")

@@ -18,13 +18,14 @@ from types import FrameType
 
 import psutil
 
-from tandem.domain.errors import InvariantBroken
+from tandem.domain.errors import InvariantBroken, Permanent
 
 ADDRESS = "192.168.88.1"  # of the node, on a network that nobody else can reach
 NODE = "node-1"
 DNS_DOMAIN = "cluster.local"
 NAMESPACE = "tandem"  # whose services the scenario finds by their short names
 _HOMES = Path("/var/tmp")
+_FREE_BYTES_MIN = 10_000_000_000  # 3 GB of archives, as much unpacked, and what Kafka and Postgres reserve
 _PREFIX = "tandem-cluster-"
 _OVERLAID = ("/tmp", "/var/lib", "/var/log")
 _EMPTY = "/run"
@@ -38,6 +39,10 @@ def new_home() -> Iterator[Path]:
     for old in _HOMES.glob(f"{_PREFIX}*"):
         if not psutil.pid_exists(int(old.name.removeprefix(_PREFIX))):
             _remove(old)
+    if (free_bytes := shutil.disk_usage(_HOMES).free) < _FREE_BYTES_MIN:
+        raise Permanent(
+            f"{free_bytes / 1e9:.1f} GB are free in {_HOMES}, must be {_FREE_BYTES_MIN / 1e9:.0f}: the node unpacks images there"
+        )
     home = _HOMES / f"{_PREFIX}{os.getpid()}"
     home.mkdir(mode=0o755)
     try:
