@@ -20,6 +20,7 @@ WARM_BARS = 20  # over which that mean is taken at first
 # Variance of a squared innovation over the square of its mean. Kurtosis less 1: 6 is that of Student's t with 5.5 degrees of freedom, and a
 # normal one has 2.
 SQUARE_VARIANCE = 6.0
+SQUARE_MEAN_MAX = 4.0  # of the squared innovation over the first variance: that is a quarter of the truth at worst, over all the bars
 # Correlation of squared innovations of pairs of one sector that large shocks share: Student's t of 5 degrees of freedom with one common
 # scale and correlation .3 has .32, of 4.1 degrees .39.
 SHOCK_CORRELATION = 0.4
@@ -53,12 +54,14 @@ def tail_variance(log_ratio: Matrix, *, null: float, sign: int) -> Vector:
 
     The difference is u (exp(-r) - 1) + r with r = log_ratio (n, p), known beforehand, and u the squared innovation over the first variance.
     For sign +1, the claim that its mean is below `null`, r below 0 is dangerous: most bars are slightly better, and a rare one is much
-    worse. If the mean is `null`, the part with u has the mean null - r there and SQUARE_VARIANCE times its square as variance. For sign -1,
-    the claim that the mean is above `null`, it is r above 0 and r - null.
+    worse. If the mean is `null`, the part with u has the mean null - r there and SQUARE_VARIANCE times its square as variance; a mean for
+    which u would have to exceed SQUARE_MEAN_MAX is none to reckon with. For sign -1, the claim that the mean is above `null`, it is r above
+    0 and r - null.
     """
     present = np.isfinite(log_ratio)
     pairs = np.maximum(present.sum(axis=-1), 1)
     ratio = np.where(present, log_ratio, 0.0)
-    mean = np.where(present & (sign * ratio < 0), np.maximum(sign * (null - ratio), 0.0), 0.0)
+    exposed = np.where(sign * ratio < 0, SQUARE_MEAN_MAX * np.abs(np.expm1(-ratio)), 0.0)
+    mean = np.clip(sign * (null - ratio), 0.0, exposed)
     alone, together = (mean**2).sum(axis=-1) / pairs**2, (mean.sum(axis=-1) / pairs) ** 2
     return SQUARE_VARIANCE * ((1 - SHOCK_CORRELATION) * alone + SHOCK_CORRELATION * together)

@@ -95,18 +95,14 @@ def long_run_share(values: Vector) -> Vector:
 
     The larger of Newey and West's and that of a first-order autoregression, (1 + r) / (1 - r), to which the former's few lags are blind.
     """
-    first = np.clip(_correlation(values, 1), 0.0, _PERSISTENCE_MAX) if values.shape[-1] > 1 else np.zeros(values.shape)
-    return np.maximum(np.maximum(newey_west_share(values), (1 + first) / (1 - first)), 1.0)
+    correlations = _correlations(values)
+    first = np.clip(correlations[0], 0.0, _PERSISTENCE_MAX) if correlations else np.zeros(values.shape)
+    return np.maximum(np.maximum(_bartlett(values, correlations), (1 + first) / (1 - first)), 1.0)
 
 
 def newey_west_share(values: Vector) -> Vector:
     """The same by Newey and West (1987) alone, with their bandwidth of 1994 for the prefix's length. May be below 1."""
-    size = values.shape[-1]
-    bandwidth = np.floor(4 * (np.arange(1, size + 1) / 100) ** (2 / 9))
-    share = np.ones(values.shape)
-    for lag in range(1, min(int(bandwidth.max(initial=0)), size - 1) + 1):
-        share += 2 * np.maximum(0.0, 1 - lag / (bandwidth + 1)) * _correlation(values, lag)
-    return share
+    return _bartlett(values, _correlations(values))
 
 
 def start_level(probability: float) -> float:
@@ -114,19 +110,36 @@ def start_level(probability: float) -> float:
     return float(optimize.brentq(lambda level: float(crossing_probability(np.array(level))) - probability, -10.0, _LEVEL_MAX, xtol=1e-12))
 
 
-def _correlation(values: Vector, lag: int) -> Vector:
-    """Autocorrelation of each prefix about its mean; 0 where only rounding moves it."""
-    count = np.arange(1, values.shape[-1] + 1, dtype=np.float64)
-    total = np.cumsum(values, axis=-1)
-    squares = np.cumsum(values**2, axis=-1)
+def _bandwidth(size: int) -> Vector:
+    """Of each prefix: floor(4 (T / 100)^(2/9))."""
+    return np.floor(4 * (np.arange(1, size + 1) / 100) ** (2 / 9))
+
+
+def _bartlett(values: Vector, correlations: list[Vector]) -> Vector:
+    bandwidth = _bandwidth(values.shape[-1])
+    share = np.ones(values.shape)
+    for lag, correlation in enumerate(correlations, start=1):
+        share += 2 * np.maximum(0.0, 1 - lag / (bandwidth + 1)) * correlation
+    return share
+
+
+def _correlations(values: Vector) -> list[Vector]:
+    """Autocorrelation of each prefix about its mean at the lags 1, 2, ... of the longest bandwidth; 0 where only rounding moves it."""
+    size = values.shape[-1]
+    count = np.arange(1, size + 1, dtype=np.float64)
+    total, squares = np.cumsum(values, axis=-1), np.cumsum(values**2, axis=-1)
     mean = total / count
     centred = squares - count * mean**2
-    covariance = np.zeros(values.shape)
-    products = np.cumsum(values[..., lag:] * values[..., :-lag], axis=-1)
-    ends = total[..., :-lag] + total[..., lag:] - total[..., lag - 1 : lag]  # all but the newest `lag`, and all but the oldest
-    later = mean[..., lag:]
-    covariance[..., lag:] = products - later * ends + (count[lag:] - lag) * later**2
-    return np.divide(covariance, centred, out=np.zeros(values.shape), where=centred > _ROUNDING * squares)
+    scale = np.divide(1.0, centred, out=np.zeros(values.shape), where=centred > _ROUNDING * squares)
+    found = []
+    for lag in range(1, min(int(_bandwidth(size).max(initial=0)), size - 1) + 1):
+        products = np.cumsum(values[..., lag:] * values[..., :-lag], axis=-1)
+        ends = total[..., :-lag] + total[..., lag:] - total[..., lag - 1 : lag]  # all but the newest `lag`, and all but the oldest
+        later = mean[..., lag:]
+        correlation = np.zeros(values.shape)
+        correlation[..., lag:] = (products - later * (ends - (count[lag:] - lag) * later)) * scale[..., lag:]
+        found.append(correlation)
+    return found
 
 
 def _mills(level: Vector) -> Vector:

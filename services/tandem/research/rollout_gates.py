@@ -31,7 +31,7 @@ from tandem.rollout.policy import Claim, GatePolicy
 
 Bars = NDArray[np.int64]  # (R,) at which something first happened; NEVER
 NEVER = np.iinfo(np.int64).max
-CHUNK = 250  # replicates at a time: 2,000 bars of 5 pairs are 20 MB
+CHUNK = 32  # replicates at a time: half a megabyte for each series of 2,000 bars, which the processor keeps at hand
 Progress = Callable[[str, int, int], None]
 
 

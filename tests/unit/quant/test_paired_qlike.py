@@ -66,6 +66,8 @@ def test_two_almost_equal_spreads_no_longer_differ_by_their_smallest_moves() -> 
         (0.03, 0.05, -1, 0.0),  # it can never be worse by more than its ratio
         (-0.3, 0.05, -1, 0.0),
         (np.nan, 0.05, 1, 0.0),
+        (-0.01, 0.05, 1, 4 * np.expm1(0.01)),  # .06 would need a truth six times the stated variance
+        (0.0, 0.05, 1, 0.0),
     ],
 )
 def test_the_hidden_variance_of_one_pair(ratio: float, null: float, sign: int, mean: float) -> None:
