@@ -78,6 +78,8 @@ def test_the_run_carries_parameters_metrics_and_card(mlflow_uri: str) -> None:
         "tandem.data_digest": "d" * 64,
         "tandem.seed": "0",
         "tandem.commit": "abc123",
+        "tandem.trained_to_ns": str(item.trained_to_ns),
+        "tandem.pairs": ",".join(sorted(p.pair for p in item.pairs)),
     }
     assert {name: run.data.tags[name] for name in version.tags} == version.tags
 
