@@ -42,7 +42,7 @@ class Lease:
     def __init__(self, cluster: Cluster, identity: str, *, on_change: Callable[[bool], None], times: Times | None = None) -> None:
         """on_change: told True when the lease is taken and False when it is lost, in the lease's thread; it must not take long."""
         self._cluster, self._identity, self._on_change = cluster, identity, on_change
-        self._times = times or Times()
+        self.times = times or Times()
         self._renewed_s = float("-inf")  # when the request was sent that last renewed it
         self._seen: tuple[str, float] = ("", 0.0)  # the other holder's record, and since when it stands there
         self._told = False
@@ -68,7 +68,7 @@ class Lease:
     @property
     def held(self) -> bool:
         """This process may write now."""
-        return time.monotonic() - self._renewed_s < self._times.renewal_deadline_s
+        return time.monotonic() - self._renewed_s < self.times.renewal_deadline_s
 
     def check(self) -> None:
         """Before each write. Raises NotLeader."""
@@ -86,7 +86,7 @@ class Lease:
                     log.warning("lease_not_asked", reason=self.trouble)
             telemetry.gauge("operator_dependency_up").labels(dependency="kubernetes").set(self.trouble is None)
             self._tell()
-            self._stop.wait(self._times.retry_s)
+            self._stop.wait(self.times.retry_s)
 
     def _tell(self) -> None:
         held = self.held
@@ -118,7 +118,7 @@ class Lease:
         record = str(lease["metadata"]["resourceVersion"])
         if self._seen[0] != record:
             self._seen = (record, now_s)
-        return now_s - self._seen[1] > float(str(spec.get("leaseDurationSeconds") or self._times.duration_s))
+        return now_s - self._seen[1] > float(str(spec.get("leaseDurationSeconds") or self.times.duration_s))
 
     def _document(self, transitions: int, spec: Mapping[str, object]) -> Manifest:
         now = f"{utc(time.time_ns()):%Y-%m-%dT%H:%M:%S.%fZ}"
@@ -128,7 +128,7 @@ class Lease:
             "metadata": {"name": NAME},
             "spec": {
                 "holderIdentity": self._identity,
-                "leaseDurationSeconds": max(1, round(self._times.duration_s)),
+                "leaseDurationSeconds": max(1, round(self.times.duration_s)),
                 "acquireTime": spec.get("acquireTime") or now,
                 "renewTime": now,
                 "leaseTransitions": transitions,

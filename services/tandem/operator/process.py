@@ -30,6 +30,7 @@ from tandem.operator.accounts import Accounts
 from tandem.operator.context import Context, Part
 from tandem.operator.control import ControlTopic
 from tandem.operator.events import Events
+from tandem.operator.lease import NAME as LEASE_NAME
 from tandem.operator.lease import GuardedCluster, Lease, Times
 from tandem.operator.live_pairs import LivePairs
 from tandem.operator.objects import Objects
@@ -96,6 +97,7 @@ class Operator:
             part.register(self.queue)
         self._stopping, self._resync_wanted = threading.Event(), threading.Event()
         self._synced = False
+        self._away_from_s: float | None = None  # since when the API server has not answered, Unix time
         self._threads = [threading.Thread(target=run, name=run.__name__, daemon=True) for run in (self._resyncs, self._measures)]
         self._http = telemetry.HttpThread(self._app(), settings.host, settings.port) if settings.port else None
 
@@ -167,6 +169,8 @@ class Operator:
         else:
             self._synced = False
             self.queue.pause()
+            if self.lease.trouble is not None:
+                self._away_from_s = time.time() - self.lease.times.renewal_deadline_s
 
     def _control_changed(self, key: str | None) -> None:
         """In the control topic's thread: one key, or, after trouble, perhaps all of them."""
@@ -203,10 +207,22 @@ class Operator:
             self._control.settled.wait(_SETTLE_S)  # else every pair would say for a moment that Kafka is away
             self._synced = True
             self.queue.resume()
+            self._tell_outage()
             log.info("working", **{kind: len(self._objects.all(kind)) for kind in WATCHED})
         if self._control.trouble is None:
             for part in self._parts:
                 part.resync()
+
+    def _tell_outage(self) -> None:
+        """An Event on the Lease, afterwards: meanwhile there was nobody to tell."""
+        from_s, self._away_from_s = self._away_from_s, None
+        lease = self._cluster.get("Lease", LEASE_NAME) if from_s is not None else None
+        if from_s is not None and lease is not None:
+            message = (
+                f"the API server did not answer for about {time.time() - from_s:.0f} s; the services went on with what they were told "
+                "before, and every object is looked at again now"
+            )
+            self._events.tell(lease, "Warning", "ApiServerWasAway", message)
 
     def _listed(self, kind: str) -> Iterable[Manifest]:
         return self._cluster.list(kind, {MANAGED_BY: MANAGER} if kind == DEPLOYMENT else None)
