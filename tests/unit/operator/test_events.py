@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +96,8 @@ def test_telling_neither_waits_nor_fails_while_the_api_server_is_away() -> None:
     assert {event["involvedObject"]["name"] for event in cluster.list("Event")} >= {"kept"}
 
 
-def test_reasons_are_camel_case() -> None:
-    """As the API's conventions want them."""
+def test_reasons_are_camel_case_and_documented() -> None:
+    """As the API's conventions want them; people and programs find them in docs/operator.md."""
     assert all(reason.isalpha() and reason[0].isupper() for reason in REASONS)
+    page = (Path(__file__).parents[3] / "docs/operator.md").read_text()
+    assert {reason for reason in REASONS if reason not in page} == set()
