@@ -58,6 +58,7 @@ bench: setup-dev  ## measure against the peers, ratios in one run
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/screening.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/network_training.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/training.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/operator_scale.py
 
 lint: setup-dev  ## format check, lint, types, layers
 	$(BIN)/ruff format --check $(CODE)

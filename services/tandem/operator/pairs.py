@@ -56,7 +56,8 @@ class Pairs:
         """A pair's record: its object. A sector's pointer: all pairs of the sector, as the live version is another."""
         scope, _, name = key.partition("/")
         for read in self._context.objects.all(TRADING_PAIR):
-            if (scope == "pair" and same_legs(legs_of(read), name.split("-"))) or (scope == "routing" and read["spec"]["sector"] == name):
+            sector = (read.get("spec") or {}).get("sector")
+            if (scope == "pair" and same_legs(legs_of(read), name.split("-"))) or (scope == "routing" and sector == name):
                 yield TRADING_PAIR, name_of(read)
 
     def resync(self) -> None:
@@ -212,8 +213,8 @@ def name_of(read: Manifest) -> str:
 
 
 def legs_of(read: Manifest) -> list[str]:
-    """The legs as they are declared."""
-    return list(read["spec"]["legs"])
+    """The legs as they are declared; none of an object that the definitions of an earlier version let through."""
+    return list((read.get("spec") or {}).get("legs") or ())
 
 
 def same_legs(one: Iterable[str], other: Iterable[str]) -> bool:

@@ -17,7 +17,7 @@ import structlog
 from tandem.adapters.open_positions import OpenPositions
 from tandem.domain.control import PairSpec, TradingState
 from tandem.domain.errors import Transient
-from tandem.domain.ids import PairId, pair_id
+from tandem.domain.ids import PairId
 from tandem.domain.trading import TradingMode
 from tandem.operator.context import Context
 from tandem.operator.finalizers import has_finalizer, is_forced, left_s, release
@@ -40,10 +40,10 @@ class Withdrawal:
         """One look at an object that is to go. parsed: None when its spec cannot be read. owns: it is the one that declares the pair."""
         if not has_finalizer(read):
             return None
-        if not owns:  # the record is another object's
+        pair = _pair_of(read, parsed)
+        if not owns or pair is None:  # the record is another object's, or there never was one
             release(self._context, read)
             return None
-        pair = pair_id(*read["spec"]["legs"])
         policy = parsed.spec.deletion_policy if parsed else "Flatten"
         timeout_s = parsed.spec.deletion_timeout_seconds if parsed else DELETION_TIMEOUT_S
         left = 0.0 if is_forced(read) else left_s(read, timeout_s, self._context.now_s())
@@ -73,7 +73,7 @@ class Withdrawal:
     def sweep(self) -> None:
         """Withdraw the records that were left behind, suspended or frozen, once their pair is flat. Raises Transient."""
         control = self._context.control
-        declared = {pair_id(*read["spec"]["legs"]) for read in self._context.objects.all(TRADING_PAIR)}
+        declared = {"-".join((read.get("spec") or {}).get("legs") or ()) for read in self._context.objects.all(TRADING_PAIR)}
         orphans = {pair: spec for pair, spec in control.pairs().items() if pair not in declared}
         if not orphans:
             return
@@ -132,6 +132,14 @@ class Withdrawal:
         if old.phase != "Withdrawing":
             context.events.tell(read, "Normal", "Withdrawing", f"{message}; for {left:.0f} s at most")
         context.write_status(read, status.to_document())
+
+
+def _pair_of(read: Manifest, parsed: TradingPair | None) -> PairId | None:
+    """The pair's id; of a spec that cannot be read any more, the one that was told of."""
+    if parsed is not None:
+        return parsed.to_spec().pair
+    told = TradingPairStatus.read(read).pair
+    return PairId(told) if told else None
 
 
 def is_leaving(mode: TradingState | None) -> bool:

@@ -179,6 +179,22 @@ def test_a_manifest_that_the_definitions_of_before_let_through_is_named(world: W
     assert world.get(PAIR, "ko-pep") is None
 
 
+def test_an_object_that_became_unreadable_can_be_deleted_and_hinders_no_other(world: World) -> None:
+    """New definitions may refuse what the old ones took: the record that it once caused is withdrawn, others are looked after."""
+    world.apply(ko_pep(), pair_manifest("other", "GS", "MS"))
+    world.settle(PAIR, "ko-pep")
+    broken = world.cluster.objects[PAIR, "ko-pep"]
+    broken["spec"] = {"pairs": "KO/PEP"}
+    for name in ("ko-pep", "other"):
+        world.settle(PAIR, name)
+    assert world.says(PAIR, "ko-pep") == ("False", "Invalid")
+    assert set(world.topic.pairs()) == {"KO-PEP", "GS-MS"}
+    world.delete(PAIR, "ko-pep")
+    world.settle(PAIR, "ko-pep")
+    assert world.get(PAIR, "ko-pep") is None
+    assert set(world.topic.pairs()) == {"GS-MS"}
+
+
 @pytest.mark.parametrize("away", ["kafka", "registry", "postgres", "cluster"])
 def test_a_server_that_is_away_is_named_and_made_up_for(world: World, away: str) -> None:
     """A condition and an Event where they can be written; when it is back, all is as it should be."""
