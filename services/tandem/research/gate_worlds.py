@@ -94,7 +94,9 @@ def noisier(*, pairs: int, dof: float, variance: float) -> Callable[[np.random.G
     def draw(rng: np.random.Generator, replicates: int, bars: int, excess: float) -> Draw:
         shape = (replicates, bars, pairs)
         squares = _shocks(rng, shape, dof) ** 2
-        other = 2 * np.log(1 + above(0.0, variance) + excess)
+        if above(0.0, variance) + excess < 0:
+            raise ValueError(f"an excess of {excess}: the stable version is only {above(0.0, variance):.4f} above the best")
+        other = 2 * np.log1p(above(0.0, variance) + excess)
         return _draw(squares, *(_autoregression(rng, shape, 0.97, each) for each in (variance, other)))
 
     return draw
@@ -214,8 +216,8 @@ def _garch_level(dof: float, excess: float) -> float:
 def _leak_gain(dof: float, leak: float, leak_dof: float) -> float:
     """Expected difference of an unbiased candidate on its own spread, measured on a long path: both are right, yet not alike in law."""
     rng = np.random.default_rng(_LONG_SEED)
-    own = _shocks(rng, (4 * _LONG, 1), dof)
-    leaked = (own + leak * _shocks(rng, (4 * _LONG, 1), leak_dof)) / np.sqrt(1 + leak**2)
+    own = _shocks(rng, (_LONG, 1), dof)
+    leaked = (own + leak * _shocks(rng, (_LONG, 1), leak_dof)) / np.sqrt(1 + leak**2)
     lifted = [np.log(squares) + small_moves(squares) for squares in (own**2, leaked**2)]
     return float(np.mean(lifted[0] - lifted[1]))
 
