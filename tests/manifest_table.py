@@ -129,6 +129,7 @@ BAD_PAIRS: tuple[Bad, ...] = (
 _CANARY = "spec.rollout.canary"
 BAD_SECTOR_MODELS: tuple[Bad, ...] = (
     Bad(rule="sector_immutable", path="spec", old=sector_model(), manifest=sector_model(sector="financial")),
+    Bad(rule="sector_not_versioned", path="spec", manifest=sector_model(sector="energy-v7")),
     Bad(rule="alias_xor_version", path="spec.model", manifest=sector_model(model={"alias": "candidate", "version": "3"})),
     Bad(rule="alias_not_reserved", path="spec.model", manifest=sector_model(model={"alias": "latest"})),
     Bad(rule="alias_not_reserved", path="spec.model", manifest=sector_model(model={"alias": "v12"})),

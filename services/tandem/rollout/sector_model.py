@@ -25,6 +25,7 @@ CANDIDATE_ALIAS = "candidate"  # followed when a manifest names neither alias no
 MODEL_RESOLVED, PROGRESSING, REGISTRY_REACHABLE = "ModelResolved", "Progressing", "RegistryReachable"
 CANARY_STEPS_MAX = 10
 _RESERVED_ALIAS = re.compile(r"^(latest|v[0-9]+)$")
+_VERSIONED = re.compile(r"-v[0-9]+$")
 _GATE = GatePolicy()
 _OPERATIONS = OperationalPolicy()
 _ROLLOUT = RolloutPolicy()
@@ -253,6 +254,14 @@ class PodTemplateSpec(Strict):
 class SectorModelSpec(Strict):
     """What is wanted of a sector's model."""
 
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            name="sector_not_versioned",
+            message="the sector must not end in -v and a number, as the names of a version's objects do",
+            holds=lambda spec: not _VERSIONED.search(spec.sector),
+            cel=f"!self.sector.matches('{_VERSIONED.pattern}')",
+        ),
+    )
     CHANGE_RULES: ClassVar[tuple[ChangeRule, ...]] = (
         ChangeRule(
             name="sector_immutable",
@@ -268,7 +277,7 @@ class SectorModelSpec(Strict):
         default=1,
         ge=0,
         le=REPLICAS_MAX,
-        description="Forecasters of each version; 2 keeps a hot standby. Not used while autoscaling is on.",
+        description="Forecasters of the version that is acted on; 2 keeps a hot standby. An autoscaler sets it.",
     )
     autoscaling: AutoscalingSpec = Field(default=AutoscalingSpec(), description="The number of forecasters by load.")
     resources: ResourcesSpec = Field(default=ResourcesSpec(), description="CPU and memory of one forecaster.")
