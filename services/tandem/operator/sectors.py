@@ -85,22 +85,23 @@ class Sectors:
         shape = shape_of(view, self._template)
         rollout: Rollout | None = None
         failure: TandemError | None = None
-        wait, not_applied = "", tuple[str, ...]()
+        wait, refused = "", ""
         try:
+            self._keep_sector(view, shape)
             rollout, wait = self._advance(view, decision, shape)
-            not_applied = self._keep(view, shape, rollout)
+            self._keep_versions(view, shape, rollout)
         except (Conflict, Transient) as error:
             # Nothing is wrong with the sector: what was read is old, or a server is away that the next look asks again.
             failure, wait = error, str(error)
         except Permanent as error:
-            failure, not_applied = error, (str(error),)
+            failure, refused = error, str(error)
         newest = rollout or view.newest
         look = Look(
             decision=decision,
             rollout=newest.name if newest else "",
             state=newest.state if newest else None,
             wait=wait,
-            not_applied=not_applied,
+            not_applied=(*self._upkeep.trouble(view.sector), *([refused] if refused else [])),
         )
         self._report(view, look)
         if failure is not None:
@@ -123,20 +124,23 @@ class Sectors:
         self._rollouts.refuse_requests(view, looked_at[0])
         return looked_at
 
-    def _keep(self, view: View, shape: SectorShape, rollout: Rollout | None) -> tuple[str, ...]:
-        """The objects of what the pointer names, and of the sector. While a rollout runs the planner looks after the versions itself."""
-        acted_on = view.acted_on
-        if view.conflict or acted_on is None:
-            return ()
-        if rollout is None or not rollout.runs:
-            self._rollouts.keep_version(view, shape, acted_on, "stable")
-            if view.before is not None:
-                self._rollouts.keep_version(view, shape, view.before, "previous")
-            self._remove_strays(view, shape)
-        objects = sector_objects(shape, acted_on)
-        trouble = self._upkeep.keep(objects, found_deployments(view))
+    def _keep_sector(self, view: View, shape: SectorShape) -> None:
+        """What the sector has once. Before anything is taken away: the Service leaves a version first."""
+        if view.conflict or view.acted_on is None:
+            return
+        objects = sector_objects(shape, view.acted_on)
+        self._upkeep.keep(objects, found_deployments(view))
         self._upkeep.remove(unwanted_objects(shape, (*objects, *_budgets(view, shape)), tuple(view.deployments)))
-        return trouble
+
+    def _keep_versions(self, view: View, shape: SectorShape, rollout: Rollout | None) -> None:
+        """The versions that the pointer names. While a rollout runs the planner looks after them itself."""
+        acted_on = view.acted_on
+        if view.conflict or acted_on is None or (rollout is not None and rollout.runs):
+            return
+        self._rollouts.keep_version(view, shape, acted_on, "stable")
+        if view.before is not None:
+            self._rollouts.keep_version(view, shape, view.before, "previous")
+        self._remove_strays(view, shape)
 
     def _remove_strays(self, view: View, shape: SectorShape) -> None:
         """Forecasters that no rollout and no pointer knows of, e.g. of a rollout whose record was deleted while it ran."""

@@ -7,18 +7,22 @@ when the last time is REPEAT_S ago, whatever is known: a Service that somebody e
 
 import hashlib
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from tandem.domain.errors import Permanent
+from tandem.domain.ids import SectorId
 from tandem.ports import Cluster, Manifest
+from tandem.rollout.labels import sector_name
 from tandem.rollout.manifests import ObjectKey, key_of
 
 REPEAT_S = 60.0
-# Kinds of other projects: a cluster may not know them. What cannot be made is told; that it cannot be deleted is no trouble.
+# Kinds of other projects: a cluster may not know them. That one cannot be made is told; that it cannot be deleted is no trouble.
 FOREIGN = frozenset({"ServiceMonitor", "ScaledObject"})
+_VERSION = re.compile(r"-v[0-9]+")  # what follows the sector in the names of a version's objects
 _REVISION = "deployment.kubernetes.io/revision"  # written by the cluster, at each new template
 
 
@@ -43,49 +47,43 @@ class Upkeep:
         self._kept: dict[ObjectKey, _Kept] = {}
         self._lock = threading.Lock()
 
-    def keep(self, manifests: Iterable[Manifest], found: Mapping[ObjectKey, Manifest]) -> tuple[str, ...]:
-        """Bring these objects about. found: the cluster's copies of the Deployments. Returns what could not be made and why.
+    def keep(self, manifests: Iterable[Manifest], found: Mapping[ObjectKey, Manifest]) -> None:
+        """Bring these objects about. found: the cluster's copies of the Deployments. Raises Transient when the API server is away.
 
-        Raises Transient when the API server is away, Permanent when it refuses an object of its own kinds.
+        What the API server refuses is remembered, see trouble(), and stops nothing: a rollback must not wait for a quota on budgets.
         """
-        trouble = []
         for manifest in manifests:
             key = key_of(manifest)
             if self._due(key, manifest, found.get(key)):
                 self._apply(key, manifest)
-            if (kept := self._kept.get(key)) is not None and kept.trouble:
-                trouble.append(kept.trouble)
-        return tuple(trouble)
+
+    def remove(self, keys: Iterable[ObjectKey]) -> None:
+        """Take these objects away, where they are. What is refused is remembered, unless the cluster does not know the kind at all."""
+        for key in keys:
+            if self._due(key, None, None):
+                trouble = ""
+                try:
+                    self._cluster.delete(key.kind, key.name)
+                except Permanent as error:
+                    trouble = "" if key.kind in FOREIGN else f"{key.kind} {key.name}: {error}"
+                self._remember(key, None, {}, trouble=trouble)
+
+    def trouble(self, sector: SectorId) -> tuple[str, ...]:
+        """What of a sector's objects could not be made or taken away, and why, in order of kind and name."""
+        own = sector_name(sector)
+        with self._lock:
+            bad = [(key.kind, key.name, kept.trouble) for key, kept in self._kept.items() if kept.trouble]
+        return tuple(why for _, name, why in sorted(bad) if name == own or _VERSION.fullmatch(name.removeprefix(own)))
 
     def _apply(self, key: ObjectKey, manifest: Manifest) -> None:
         try:
             applied = self._cluster.apply(manifest)
-        except Permanent as error:
-            if key.kind not in FOREIGN:
-                raise
-            # Asked for again after REPEAT_S: its kind may be installed by then.
+        except Permanent as error:  # asked for again after REPEAT_S: the right may be given, the kind installed by then
             self._remember(key, manifest, {}, trouble=f"{key.kind} {key.name}: {error}")
             return
         self._remember(key, manifest, applied)
         if key.kind == "Deployment":
             self._applied(applied)
-
-    def remove(self, keys: Iterable[ObjectKey]) -> None:
-        """Take these objects away, where they are."""
-        for key in keys:
-            if self._due(key, None, None):
-                try:
-                    self._cluster.delete(key.kind, key.name)
-                except Permanent:
-                    if key.kind not in FOREIGN:
-                        raise
-                self._remember(key, None, {})
-
-    def forget(self, keys: Iterable[ObjectKey]) -> None:
-        """Look at these afresh the next time."""
-        with self._lock:
-            for key in keys:
-                self._kept.pop(key, None)
 
     def _due(self, key: ObjectKey, manifest: Manifest | None, found: Manifest | None) -> bool:
         with self._lock:

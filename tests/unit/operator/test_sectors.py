@@ -204,6 +204,7 @@ def test_a_promotion_is_taken_back_by_one_record_also_after_its_end() -> None:
     assert world.running() == {"1"}
     order = [write for write in world.faults.writes if not write.startswith("status")]
     assert order.index("pointer 1@4") < order.index("alias champion=1") < order.index("delete Deployment forecaster-energy-v2")
+    assert order.index("apply Service forecaster-energy") < order.index("delete Service forecaster-energy-v2"), "clients leave it first"
 
 
 def test_an_unknown_request_is_refused_and_goes() -> None:

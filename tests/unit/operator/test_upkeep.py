@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from rollout_shapes import V7, V8, shape
+from rollout_shapes import ENERGY, V7, V8, shape
 from tandem.domain.errors import Permanent, Transient
+from tandem.domain.ids import sector_id
 from tandem.operator.upkeep import REPEAT_S, Upkeep
 from tandem.rollout.manifests import Manifest, ObjectKey, Running, key_of, sector_objects, version_keys, version_objects
 
@@ -70,7 +71,8 @@ class World:
 
     def keep(self, wanted: tuple[Manifest, ...] | None = None) -> tuple[str, ...]:
         self.cluster.asked.clear()
-        return self.upkeep.keep(wanted or self.wanted, self.cluster.deployments())
+        self.upkeep.keep(wanted or self.wanted, self.cluster.deployments())
+        return self.upkeep.trouble(ENERGY)
 
 
 def test_the_second_look_asks_for_nothing() -> None:
@@ -149,11 +151,25 @@ def test_a_kind_that_is_not_installed_is_told_and_stops_nothing() -> None:
     }
 
 
-def test_a_kind_of_kubernetes_that_is_refused_is_an_error() -> None:
-    """E.g. a right that is missing: the sector's condition must say so."""
-    world = World(unknown=frozenset({"Deployment"}))
-    with pytest.raises(Permanent):
-        world.keep()
+def test_what_is_refused_is_told_and_stops_nothing() -> None:
+    """E.g. a right that is missing: the sector's condition says so, and a rollback does not wait for it. Nobody else's trouble is told."""
+    world = World(unknown=frozenset({"Deployment", "PodDisruptionBudget"}))
+    assert [trouble.split(":")[0] for trouble in world.keep()] == [
+        "Deployment forecaster-energy-v7",
+        "PodDisruptionBudget forecaster-energy-v7",
+    ]
+    assert world.upkeep.trouble(sector_id("energ")) == world.upkeep.trouble(sector_id("energy-v")) == ()
+    world.cluster.unknown = frozenset()
+    world.now_s += REPEAT_S
+    assert world.keep() == ()
+
+
+def test_a_kind_that_is_not_installed_need_not_be_deleted() -> None:
+    """One of Kubernetes' own that cannot be deleted is trouble."""
+    world = World(unknown=frozenset({"ScaledObject", "Service"}))
+    world.upkeep.remove([ObjectKey(kind="ScaledObject", name="forecaster-energy"), ObjectKey(kind="Service", name="forecaster-energy")])
+    (trouble,) = world.upkeep.trouble(ENERGY)
+    assert trouble.startswith("Service forecaster-energy")
 
 
 def test_after_a_failure_nothing_is_taken_for_done() -> None:
