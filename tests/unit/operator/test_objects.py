@@ -4,9 +4,9 @@ from tandem.operator.objects import Objects
 from tandem.ports import Manifest
 
 
-def thing(name: str, version: int, uid: str = "u") -> Manifest:
-    """An object."""
-    return {"kind": "Thing", "metadata": {"name": name, "resourceVersion": str(version), "uid": uid}}
+def thing(name: str, version: int, uid: str = "") -> Manifest:
+    """An object; its uid is made of its name."""
+    return {"kind": "Thing", "metadata": {"name": name, "resourceVersion": str(version), "uid": uid or f"uid-{name}"}}
 
 
 def test_the_newest_version_stays_whatever_comes_after() -> None:
@@ -26,6 +26,20 @@ def test_an_object_that_took_the_name_of_one_that_is_gone_stays() -> None:
     objects.drop("Thing", "a", uid="second")
     assert objects.get("Thing", "a") is None
     objects.drop("Other", "a")
+
+
+def test_an_answer_that_comes_after_the_news_of_the_deletion_changes_nothing() -> None:
+    """Taking the last finalizer off deletes the object, and the watch may be faster than the answer."""
+    objects = Objects()
+    objects.put(thing("a", 5, uid="first"))
+    objects.drop("Thing", "a", uid="first")
+    objects.put(thing("a", 6, uid="first"))
+    assert objects.get("Thing", "a") is None
+    objects.put(thing("a", 7, uid="second"))
+    assert objects.get("Thing", "a") == thing("a", 7, uid="second")
+    objects.drop("Thing", "never-known", uid="third")
+    objects.put(thing("never-known", 8, uid="third"))
+    assert objects.get("Thing", "never-known") is None
 
 
 def test_a_list_tells_what_the_watch_has_missed() -> None:
