@@ -96,6 +96,8 @@ def test_losses_are_paired_by_bar_and_pair(store: HistoryStore, url: str) -> Non
     np.testing.assert_array_equal(losses.stable, [[3.0, 1.0], [np.nan, 1.5]])
     np.testing.assert_array_equal(losses.candidate, [[4.0, 0.5], [np.nan, np.nan]])
     np.testing.assert_allclose(losses.log_variance_ratio, [[0.0, np.log(2)], [np.nan, 0.0]], atol=1e-12)
+    np.testing.assert_array_equal(losses.realised_stable, [[1e-4, 1e-4], [np.nan, 1e-4]])
+    np.testing.assert_array_equal(losses.realised_candidate, [[1e-4, 1e-4], [np.nan, np.nan]])
     assert losses.sessions.tolist() == [19675, 19676]  # days since 1970-01-01: 2023-11-14 and the day after
     assert losses.bars == 1
 
