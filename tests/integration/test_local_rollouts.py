@@ -25,7 +25,7 @@ from service_process import Service, free_port, running, wait_until
 from tandem.adapters import topics
 from tandem.adapters.calendar import session_grid
 from tandem.adapters.codec import encode_frame, encode_heartbeat
-from tandem.adapters.control_log import ControlTable, publish_control, read_control
+from tandem.adapters.control_log import ControlTable
 from tandem.adapters.kafka_log import KafkaWriter, create_topics
 from tandem.adapters.postgres import upgrade
 from tandem.adapters.registry_rest import Registry
@@ -34,6 +34,7 @@ from tandem.domain.forecasts import ModelRef
 from tandem.domain.ids import PairId, SectorId, Symbol
 from tandem.domain.market import KIND_TRADE, TICK_DTYPE, Heartbeat, Source, TickFrame
 from tandem.domain.units import NS_PER_S
+from tandem.local.control import ControlTopic
 from tandem.quant.bundle import Bundle, model_name
 from tandem.quant.panel import Panel
 from tandem.rollout.observed import RegisteredVersion
@@ -85,17 +86,14 @@ class World:
     bundle: Bundle
     panel: Panel
     folder: Path
+    control: ControlTopic
+    market: KafkaWriter
     published: int = 0
 
     @property
     def mlflow(self) -> str:
         """The registry."""
         return self.env["MLFLOW_TRACKING_URI"]
-
-    @property
-    def kafka(self) -> str:
-        """The brokers."""
-        return self.env["TANDEM_KAFKA_BOOTSTRAP_SERVERS"]
 
     @property
     def name(self) -> str:
@@ -110,7 +108,7 @@ class World:
 
     def publish(self, days: int) -> None:
         """Frames and heartbeats of the next days."""
-        writer = KafkaWriter(self.kafka, "test-market")
+        writer = self.market
         for t in range(TRAINED + self.published, min(TRAINED + self.published + days, BARS)):
             close_ns = int(self.panel.close_ns[t])
             ticks = np.zeros(len(SYMBOLS), TICK_DTYPE)
@@ -120,7 +118,7 @@ class World:
             beat = Heartbeat(sector=self.sector, source=Source.RECYCLED, replay_id="r", watermark_ns=close_ns)
             writer.publish(topics.ticks(self.sector), encode_frame(frame))
             writer.publish(topics.ticks(self.sector), encode_heartbeat(beat))
-        writer.close()
+        writer.flush()
         self.published += days
 
     @contextmanager
@@ -164,9 +162,7 @@ class World:
 
     def table(self) -> ControlTable:
         """The control topic now."""
-        table, reader = read_control(self.kafka, "test")
-        reader.close()
-        return table
+        return self.control.catch_up()
 
     def rollout(self) -> dict[str, Any]:
         """The rollout's record; empty before any."""
@@ -219,14 +215,16 @@ def world(servers: dict[str, str], bundle: Bundle, panel: Panel, tmp_path: Path)
     listed = "".join(f"    - {symbol}\n" for symbol in SYMBOLS)
     (config / "sectors.yaml").write_text(f"sectors:\n  {sector}:\n{listed}active:\n  - {sector}\n")
     env = servers | {"TANDEM_CONFIG_DIR": str(config), "TANDEM_HOME": str(home), "PORT_BASE": str(free_base())}
-    made = World(sector=sector, env=env, bundle=bundle, panel=panel, folder=tmp_path)
-    create_topics(made.kafka, [sector])
-    writer = KafkaWriter(made.kafka, "test")
-    publish_control(writer, PairSpec(pair=PAIR, sector=sector, leg_a=SYMBOLS[0], leg_b=SYMBOLS[1]))
-    writer.close()
+    kafka = servers["TANDEM_KAFKA_BOOTSTRAP_SERVERS"]
+    create_topics(kafka, [sector])
+    control, writer = ControlTopic(kafka, "test"), KafkaWriter(kafka, "test-market")
+    control.publish(PairSpec(pair=PAIR, sector=sector, leg_a=SYMBOLS[0], leg_b=SYMBOLS[1]))
+    made = World(sector=sector, env=env, bundle=bundle, panel=panel, folder=tmp_path, control=control, market=writer)
     with running("recorder", free_port(), env, tmp_path) as recorder:
         wait_until(lambda: recorder.why_not_ready() is None, "the recorder", recorder)
         yield made
+    control.close()
+    writer.close()
 
 
 def free_base() -> int:
