@@ -43,6 +43,7 @@ from tandem.rollout.state import Outcome, RolloutState, Step, from_document, to_
 
 _REGISTRY_EVERY_S = 5.0  # between questions about a sector's versions; a supervisor of many sectors asks all of them
 _LOOKS_MAX = 8  # in one go: a step leads to the next at once where nothing is to be waited for
+_REST = 9.0  # times what a look at the evidence took: with many bars and pairs it takes a second, and other sectors wait
 _COMPARED = (Step.SHADOW, Step.CANARY, Step.WATCH)
 
 
@@ -53,6 +54,15 @@ class _Asked:
     versions: tuple[RegisteredVersion, ...] | None
     trouble: str
     at_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """The newest look at the evidence of a rollout, and until when it is new enough."""
+
+    evidence: Evidence
+    of: tuple[ModelRef, ModelRef]
+    until_s: float
 
 
 class Rollouts:
@@ -78,6 +88,7 @@ class Rollouts:
         self._held: dict[SectorId, Hold] = {}
         self._needed: dict[SectorId, frozenset[Version]] = {}
         self._troubles: dict[SectorId, str] = {}
+        self._seen: dict[SectorId, _Seen] = {}
 
     def close(self) -> None:
         """End what runs besides."""
@@ -180,12 +191,19 @@ class Rollouts:
         """The gates' newest look, while there is something to compare; or why they could not look."""
         if state.stable is None or state.step not in _COMPARED or state.outcome is not Outcome.RUNNING:
             return None, ""
+        seen, started_s = self._seen.get(sector), time.monotonic()
+        if seen is not None and seen.of == (state.candidate, state.stable) and started_s < seen.until_s:
+            return seen.evidence, ""
         try:
             losses = read_losses(self._endpoints.postgres, self._source, state)
         except TandemError as error:
             return None, str(error)
         candidate, stable = (self._fleet.health(model, sector) for model in (state.candidate, state.stable))
-        return judge(losses, self._policies[sector], candidate=candidate, stable=stable), ""
+        evidence = judge(losses, self._policies[sector], candidate=candidate, stable=stable)
+        ended_s = time.monotonic()
+        until_s = ended_s + _REST * (ended_s - started_s)
+        self._seen[sector] = _Seen(evidence=evidence, of=(state.candidate, state.stable), until_s=until_s)
+        return evidence, ""
 
     def _carry_out(self, sector: SectorId, before: RolloutState | None, planned: Plan) -> None:
         if planned.state != before:
