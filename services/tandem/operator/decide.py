@@ -10,7 +10,7 @@ from tandem.operator.view import Rollout, View
 from tandem.rollout.candidates import Hold, Wanted, choose
 from tandem.rollout.registry_names import CANDIDATE
 
-SUSPENDED, CONFLICT, CONTROL_AWAY = "Suspended", "Conflict", "ControlLogUnreachable"
+SUSPENDED, CONFLICT, KAFKA_AWAY = "Suspended", "Conflict", "KafkaUnreachable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ def decide(view: View) -> Decision:
     newest = view.newest
     running = newest if newest is not None and newest.runs else None
     if view.control_trouble:
-        hold = Hold(reason=CONTROL_AWAY, message=view.control_trouble)
+        hold = Hold(reason=KAFKA_AWAY, message=view.control_trouble)
         return Continue(rollout=running, hold=hold) if running else Rest(hold=hold)
     choice = _choice(view, running)
     if running is not None:

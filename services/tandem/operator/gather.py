@@ -29,8 +29,9 @@ from tandem.rollout.sector_model import SECTOR_MODEL, SectorModelSpec, SectorMod
 from tandem.rollout.state import RolloutState, Step
 
 REQUEST = "tandem.trading/request"  # the annotation by which a person asks something of a rollout: promote, rollback or abort
-_COMPARED = (Step.SHADOW, Step.CANARY, Step.WATCH)  # the steps in which two versions forecast side by side
+COMPARED = (Step.SHADOW, Step.CANARY, Step.WATCH)  # the steps in which two versions forecast side by side
 _PODS_MAX = 5  # that a reason is looked for in
+_WORDS_MAX = 600  # characters of it: the end of a log names the cause
 
 
 class Registry(Protocol):
@@ -215,9 +216,9 @@ def pod_trouble(pod: Manifest) -> str:
     for container in status.get("containerStatuses") or ():
         state, last = container.get("state") or {}, container.get("lastState") or {}
         ended = state.get("terminated") or last.get("terminated") or {}
-        words = [str((state.get("waiting") or {}).get("reason", "")), str(ended.get("reason", "")), str(ended.get("message", "")).strip()]
+        words = [str(part.get(key) or "").strip() for part in (state.get("waiting") or {}, ended) for key in ("reason", "message")]
         if any(words):
-            return ": ".join(filter(None, dict.fromkeys(words)))[-600:]
+            return ": ".join(filter(None, dict.fromkeys(words)))[-_WORDS_MAX:]
     for condition in status.get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             return f"{condition.get('reason', '')}: {condition.get('message', '')}"
@@ -242,7 +243,7 @@ def _routing(control: ControlTopic, sector: SectorId) -> tuple[RoutingPointer | 
 
 def _evidence(sources: Sources, view: View, state: RolloutState, policy: RolloutPolicy) -> tuple[Evidence | None, str]:
     """The gates' newest look, while there is something to compare; or why they could not look."""
-    if state.stable is None or state.step not in _COMPARED:
+    if state.stable is None or state.step not in COMPARED:
         return None, ""
     try:
         losses = sources.losses(state)

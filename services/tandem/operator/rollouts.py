@@ -4,7 +4,7 @@ In this order, so that a kill between any two lines is made good by the next loo
 people are told. What a look finds half done, the planner asks for again. Called by sectors.py.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tandem.domain.control import RoutingPointer
 from tandem.domain.errors import Transient
@@ -37,6 +37,15 @@ REQUESTS = ("promote", "rollback", "abort")
 ENDED_MAX = 50  # ModelRollouts of a sector that are kept as its history
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What a look at a rollout came to: the rollout as it is then, what it waits for, and why its scores could not be read."""
+
+    rollout: Rollout | None = None
+    wait: str = ""
+    scores_trouble: str = ""
+
+
 class Rollouts:
     """One for the operator."""
 
@@ -58,22 +67,24 @@ class Rollouts:
         self._prune(view)
         return self._begun(view, created, started)
 
-    def look(self, view: View, rollout: Rollout, shape: SectorShape, *, by: ModelRef | None = None) -> tuple[Rollout, str]:
-        """One look at a rollout; the rollout as it is then, and what it waits for. by: the version that it gives way to."""
+    def look(self, view: View, rollout: Rollout, shape: SectorShape, *, by: ModelRef | None = None) -> Looked:
+        """One look at a rollout. by: the version that it gives way to."""
         if rollout.state is None:
             if view.versions is None:
                 raise Transient(view.registry_trouble)
             started = begin(view.sector, rollout.candidate, rollout.stable, view.versions, now_s=view.now_s)
-            return self._begun(view, rollout.document, started), ""
+            return Looked(rollout=self._begun(view, rollout.document, started))
         state = rollout.state if by is None else give_way(rollout.state, by.version, view.now_s)
         replay = self._replays.result(state.candidate) if state.step is Step.REPLAY else None
-        planned = plan(rollout.policy, state, observe(self._sources, view, rollout, state, replay=replay))
+        observed = observe(self._sources, view, rollout, state, replay=replay)
+        planned = plan(rollout.policy, state, observed)
         after = self._written(rollout, planned.state)
         for action in planned.actions:
             self._do(action, view, after, shape)
         after = self._answered(view, after)
         trouble = self._replays.trouble(state.candidate) if planned.state.step is Step.REPLAY else ""
-        return after, f"{planned.wait} ({trouble})" if trouble else planned.wait
+        wait = f"{planned.wait} ({trouble})" if trouble else planned.wait
+        return Looked(rollout=after, wait=wait, scores_trouble="; ".join(observed.trouble[len(view.trouble) :]))
 
     def refuse_requests(self, view: View, looked_at: Rollout | None) -> None:
         """Requests on rollouts that are not the sector's newest: there is nothing of theirs left to change."""

@@ -5,7 +5,8 @@ Called by sectors.py with what was found and decided.
 
 from dataclasses import dataclass
 
-from tandem.operator.decide import CONFLICT, CONTROL_AWAY, SUSPENDED, Continue, Decision, Rest
+from tandem.operator.decide import CONFLICT, KAFKA_AWAY, SUSPENDED, Continue, Decision, Rest
+from tandem.operator.gather import COMPARED
 from tandem.operator.view import View
 from tandem.rollout.candidates import NO_CANDIDATE, QUIET, Hold
 from tandem.rollout.conditions import READY, Finding, condition_of, updated
@@ -14,10 +15,18 @@ from tandem.rollout.observed import Announce
 from tandem.rollout.sector_model import MODEL_RESOLVED, PROGRESSING, REGISTRY_REACHABLE, SectorModelStatus
 from tandem.rollout.state import RolloutState, Step
 
-OBJECTS_APPLIED = "ObjectsApplied"  # the condition that everything which is wanted in the cluster could be made
-REGISTRY_AWAY, NOT_APPLIED = "RegistryUnreachable", "ObjectsNotApplied"
-# Reasons of this module's Events, besides those of the planner.
-REASONS = frozenset({CONFLICT, REGISTRY_AWAY, NOT_APPLIED, "VersionUnusable", "AliasQuarantined"})
+# Conditions that everything which is wanted in the cluster could be made, and that the scores which a rollout compares could be read.
+OBJECTS_APPLIED, SCORES_READABLE = "ObjectsApplied", "ScoresReadable"
+REGISTRY_AWAY, NOT_APPLIED, POSTGRES_AWAY = "RegistryUnreachable", "ObjectsNotApplied", "PostgresUnreachable"
+# Which reasons are told as Events, by condition; of one trouble one condition tells.
+TOLD = {
+    READY: {CONFLICT, KAFKA_AWAY},
+    MODEL_RESOLVED: {"VersionUnusable", "AliasQuarantined"},
+    REGISTRY_REACHABLE: {REGISTRY_AWAY},
+    SCORES_READABLE: {POSTGRES_AWAY},
+    OBJECTS_APPLIED: {NOT_APPLIED},
+}
+REASONS = frozenset().union(*TOLD.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +37,7 @@ class Look:
     rollout: str = ""  # the name of that rollout
     state: RolloutState | None = None
     wait: str = ""
+    scores_trouble: str = ""  # why the scores could not be read that it compares
     not_applied: tuple[str, ...] = ()  # what could not be made in the cluster, and why
 
     @property
@@ -71,7 +81,7 @@ def status_of(view: View, look: Look, instance: str) -> SectorModelStatus:
 
 def findings(view: View, look: Look) -> tuple[Finding, ...]:
     """The conditions, Ready first. Ready says that the version which is acted on serves: a candidate in trouble does not change it."""
-    return _ready(view, look), _resolved(view, look), _progressing(look), _reachable(view), _applied(look)
+    return _ready(view, look), _resolved(view, look), _progressing(look), _reachable(view), _scores(look), _applied(look)
 
 
 def news(view: View, look: Look) -> tuple[Announce, ...]:
@@ -80,7 +90,7 @@ def news(view: View, look: Look) -> tuple[Announce, ...]:
     for finding in findings(view, look):
         before = condition_of(view.status.conditions, finding.type)
         same = before is not None and (before.status, before.reason, before.message) == (finding.status, finding.reason, finding.message)
-        if finding.status == "False" and finding.reason in REASONS and not same:
+        if finding.status != "True" and finding.reason in TOLD.get(finding.type, ()) and not same:
             told.append(Announce(kind="Warning", reason=finding.reason, message=finding.message))
     return tuple(told)
 
@@ -91,7 +101,7 @@ def _ready(view: View, look: Look) -> Finding:
         hold = look.hold
         return Finding(type=READY, status="False", reason=CONFLICT, message=hold.message if hold else "")
     if view.control_trouble:
-        return Finding(type=READY, status="Unknown", reason=CONTROL_AWAY, message=f"{view.control_trouble}; what runs goes on")
+        return Finding(type=READY, status="Unknown", reason=KAFKA_AWAY, message=f"{view.control_trouble}; what runs goes on")
     if acted_on is None:
         why = look.wait or (look.hold.message if look.hold else "")
         return Finding(type=READY, status="False", reason="NoModel", message=why or "no version is acted on yet")
@@ -132,6 +142,14 @@ def _reachable(view: View) -> Finding:
         message = f"{view.registry_trouble}; no new version is tried until it answers, what runs goes on"
         return Finding(type=REGISTRY_REACHABLE, status="False", reason=REGISTRY_AWAY, message=message)
     return Finding(type=REGISTRY_REACHABLE, status="True", reason="Reachable")
+
+
+def _scores(look: Look) -> Finding:
+    if look.scores_trouble:
+        message = f"{look.scores_trouble}; the rollout waits, what is acted on goes on"
+        return Finding(type=SCORES_READABLE, status="False", reason=POSTGRES_AWAY, message=message)
+    compares = look.runs and look.state is not None and look.state.step in COMPARED
+    return Finding(type=SCORES_READABLE, status="True" if compares else "Unknown", reason="Read" if compares else "NothingToCompare")
 
 
 def _applied(look: Look) -> Finding:

@@ -6,13 +6,14 @@ new, or an alias has moved, is found by looking every few seconds (POLL_S): a lo
 
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 
 from tandem.domain.errors import Permanent, TandemError, Transient
 from tandem.operator.decide import Begin, Continue, Decision, GiveWay, Rest, decide
 from tandem.operator.gather import Sources, gather
 from tandem.operator.queue import WorkQueue
 from tandem.operator.replays import ReplayRuns
-from tandem.operator.rollouts import Rollouts, found_deployments
+from tandem.operator.rollouts import Looked, Rollouts, found_deployments
 from tandem.operator.sector_status import REASONS, Look, news, status_of
 from tandem.operator.upkeep import Upkeep
 from tandem.operator.view import Rollout, View, shape_of
@@ -83,24 +84,24 @@ class Sectors:
             return None
         decision = decide(view)
         shape = shape_of(view, self._template)
-        rollout: Rollout | None = None
+        looked, refused = Looked(), ""
         failure: TandemError | None = None
-        wait, refused = "", ""
         try:
             self._keep_sector(view, shape)
-            rollout, wait = self._advance(view, decision, shape)
-            self._keep_versions(view, shape, rollout)
+            looked = self._advance(view, decision, shape)
+            self._keep_versions(view, shape, looked.rollout)
         except (Conflict, Transient) as error:
             # Nothing is wrong with the sector: what was read is old, or a server is away that the next look asks again.
-            failure, wait = error, str(error)
+            failure, looked = error, replace(looked, wait=str(error))
         except Permanent as error:
             failure, refused = error, str(error)
-        newest = rollout or view.newest
+        newest = looked.rollout or view.newest
         look = Look(
             decision=decision,
             rollout=newest.name if newest else "",
             state=newest.state if newest else None,
-            wait=wait,
+            wait=looked.wait,
+            scores_trouble=looked.scores_trouble,
             not_applied=(*self._upkeep.trouble(view.sector), *([refused] if refused else [])),
         )
         self._report(view, look)
@@ -108,21 +109,22 @@ class Sectors:
             raise failure
         return self._again_s(view, look)
 
-    def _advance(self, view: View, decision: Decision, shape: SectorShape) -> tuple[Rollout | None, str]:
-        """Do what was decided; the rollout that was looked at and what it waits for."""
-        looked_at: tuple[Rollout | None, str] = (None, "")
+    def _advance(self, view: View, decision: Decision, shape: SectorShape) -> Looked:
+        """Do what was decided."""
+        looked = Looked()
         match decision:
             case Begin(candidate=candidate):
-                looked_at = self._rollouts.begin(view, candidate), ""
+                looked = Looked(rollout=self._rollouts.begin(view, candidate))
             case GiveWay(rollout=rollout, by=by):
-                looked_at = self._rollouts.look(view, rollout, shape, by=by)
+                looked = self._rollouts.look(view, rollout, shape, by=by)
             case Continue(rollout=rollout):
                 # Without the routing nothing can be concluded: what runs is left alone.
-                looked_at = (rollout, view.control_trouble) if view.control_trouble else self._rollouts.look(view, rollout, shape)
+                waits = Looked(rollout=rollout, wait=view.control_trouble)
+                looked = waits if view.control_trouble else self._rollouts.look(view, rollout, shape)
             case Rest():
                 pass
-        self._rollouts.refuse_requests(view, looked_at[0])
-        return looked_at
+        self._rollouts.refuse_requests(view, looked.rollout)
+        return looked
 
     def _keep_sector(self, view: View, shape: SectorShape) -> None:
         """What the sector has once. Before anything is taken away: the Service leaves a version first."""

@@ -60,6 +60,10 @@ CRASHED = {
     [
         (CRASHED, "CrashLoopBackOff: Error: tandem forecaster: bundle_digest: differs"),
         ({"containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff"}}}]}, "ImagePullBackOff"),
+        (
+            {"containerStatuses": [{"state": {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "db" not found'}}}]},
+            'CreateContainerConfigError: secret "db" not found',
+        ),
         ({"containerStatuses": [{"state": {"terminated": {"reason": "OOMKilled"}}}]}, "OOMKilled"),
         (
             {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}]},

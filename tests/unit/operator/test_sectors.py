@@ -269,7 +269,9 @@ def test_without_kafka_nothing_is_concluded_and_nothing_touched() -> None:
     world.faults.writes.clear()
     world.run(10)
     assert {write.split()[0] for write in world.faults.writes} == {"status"}
-    assert world.condition("Ready")[:2] == ("Unknown", "ControlLogUnreachable")
+    assert world.condition("Ready")[:2] == ("Unknown", "KafkaUnreachable")
+    assert world.events.reasons()[-1] == "KafkaUnreachable"
+    assert world.events.reasons().count("KafkaUnreachable") == 1
     assert world.status().stable_version == "1"
     assert world.running() == {"1", "2"}
     world.faults.away.clear()
@@ -284,7 +286,12 @@ def test_without_scores_a_shadow_waits() -> None:
     world.run(60)
     assert world.status().phase == "Shadow"
     assert "postgres does not answer" in world.condition("Progressing")[2]
+    assert world.condition("ScoresReadable")[:2] == ("False", "PostgresUnreachable")
+    assert world.condition("Ready")[0] == "True"
+    assert world.events.reasons().count("PostgresUnreachable") == 1
     world.faults.away.clear()
+    world.look()
+    assert world.condition("ScoresReadable")[0] == "True"
     world.run()
     assert world.status().stable_version == "2"
 
