@@ -43,6 +43,8 @@ class Comparison:
     pairs: int
     bars: int
     effect: float  # mean difference over all bars: not known to who looks earlier
+    sd_scored: float  # of a bar's mean difference of the QLIKE that was scored
+    sd_compared: float  # of the one that the gate compares: small moves of two spreads count less
     passed_bars: int | None
     failed_bars: int | None
 
@@ -69,8 +71,8 @@ def refits(universe: SpreadUniverse, *, options: TrainingOptions, policy: GatePo
 def markdown(found: Sequence[Comparison]) -> str:
     """How many of each kind passed, failed, or were left open, and after how many bars."""
     lines = [
-        "| candidate | claim | comparisons | Pass | Fail | open after all bars | median bars to Pass | to Fail |",
-        "|---|---|---|---|---|---|---|---|",
+        "| candidate | claim | comparisons | Pass | Fail | open after all bars | median bars to Pass | to Fail | sd scored | compared |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for kind, claim in dict.fromkeys((each.kind, each.claim) for each in found):
         rows = [each for each in found if (each.kind, each.claim) == (kind, claim)]
@@ -78,7 +80,8 @@ def markdown(found: Sequence[Comparison]) -> str:
         failed = [each.failed_bars for each in rows if each.failed_bars is not None]
         lines.append(
             f"| {kind} | {claim} | {len(rows)} | {len(passed)} | {len(failed)} | {len(rows) - len(passed) - len(failed)} "
-            f"| {int(np.median(passed)) if passed else '-'} | {int(np.median(failed)) if failed else '-'} |"
+            f"| {int(np.median(passed)) if passed else '-'} | {int(np.median(failed)) if failed else '-'} "
+            f"| {np.median([each.sd_scored for each in rows]):.3f} | {np.median([each.sd_compared for each in rows]):.3f} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -155,6 +158,8 @@ def _compare(losses: PairedLosses, sector: SectorId, kind: str, policy: GatePoli
         pairs=len(losses.pairs),
         bars=losses.bars,
         effect=float(draw.differences.mean()),
+        sd_scored=float((losses.candidate - losses.stable).mean(axis=1).std()),
+        sd_compared=float(draw.differences[0].mean(axis=1).std()),
         passed_bars=passed if passed != NEVER else None,
         failed_bars=failed if failed != NEVER else None,
     )

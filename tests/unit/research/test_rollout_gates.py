@@ -174,6 +174,8 @@ def test_a_refit_passes_and_a_halved_variance_does_not(refitted: list[gate_refit
     assert by["halved variance taken back", "non_inferior"].effect == pytest.approx(-halved.effect)
     table = gate_refits.markdown(refitted)
     assert "| refitted after a week | non_inferior | 1 | 1 | 0 | 0 | 60 | - |" in table
+    week = by["refitted after a week", "non_inferior"]
+    assert 0 < week.sd_compared < week.sd_scored
 
 
 CONFIG = Path(__file__).parents[3] / "config"
