@@ -159,8 +159,9 @@ LABEL org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 CMD ["mlflow", "server", "--host", "0.0.0.0", "--port", "5000", "--serve-artifacts", "--artifacts-destination", "/tmp/artifacts"]
 
-# torch of the default index is the CUDA build, five gigabytes. --build-arg TORCH_INDEX_URL=... names an index with builds for the CPU of the
-# same version, which is marked +cpu there (TORCH_BUILD). No lock can know its hash: --build-arg TORCH_SHA256=... holds the wheel to one.
+# torch of the default index is the CUDA build, seven gigabytes with its libraries. --build-arg TORCH_INDEX_URL=... names an index with builds
+# for the CPU of the same version, which is marked +cpu there (TORCH_BUILD). No lock can know its hash: --build-arg TORCH_SHA256=... holds the
+# wheel to one.
 FROM build AS trainer-packages
 ARG TORCH_INDEX_URL=
 ARG TORCH_BUILD=cpu

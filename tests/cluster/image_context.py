@@ -40,6 +40,7 @@ class Recipe:
     target: str = ""  # of the Dockerfile
     parts: tuple[str, ...] = ()  # paths of the folder that the target depends on; empty: all
     inputs: tuple[Input, ...] = ()
+    disk_bytes: float = 6e9  # that the build needs: its layers, copies of them on their way, the packages' cache, the archive
 
     @property
     def label(self) -> str:

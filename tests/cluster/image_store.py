@@ -61,7 +61,10 @@ class Store:
         return True
 
     def build(self, recipe: Recipe) -> None:
-        """Build it; what it is built on must be there. Raises Permanent with the end of the build's output."""
+        """Build it; what it is built on must be there. Raises Permanent: the disk is too full, or with the end of the build's output."""
+        free = shutil.disk_usage(self._folder).free
+        if free < recipe.disk_bytes:
+            raise Permanent(f"{recipe.name}: {self._folder} has {free / 1e9:.0f} GB free, the build needs {recipe.disk_bytes / 1e9:.0f}")
         with tempfile.TemporaryDirectory(dir=self._folder, prefix=".context-") as folder:
             context = recipe.folder if recipe.target else _context(recipe, Path(folder))
             file = context / ("Dockerfile" if recipe.target else "Containerfile")

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from cluster.image_context import Input, Recipe, key
+from cluster.image_store import Store
 from cluster.images import MLFLOW, SERVING
+from tandem.domain.errors import Permanent
 
 
 @pytest.fixture
@@ -68,3 +70,9 @@ def test_ours_differ_though_they_share_a_file() -> None:
     """One Dockerfile, an image for each target, each at a place of its own."""
     recipes = (*SERVING, MLFLOW)
     assert len({key(recipe) for recipe in recipes}) == len({recipe.label for recipe in recipes}) == len(recipes)
+
+
+def test_a_build_does_not_begin_on_a_disk_that_it_would_fill(recipe: Recipe, tmp_path: Path) -> None:
+    """What a full disk breaks is not only the build."""
+    with pytest.raises(Permanent, match="GB free, the build needs 1000000000"):
+        Store(tmp_path).build(replace(recipe, disk_bytes=1e18))
