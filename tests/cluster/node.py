@@ -162,8 +162,8 @@ def _kubelet(home: Path, program: Path, kubeconfig: Path) -> Command:
         "clusterDNS": [ADDRESS],
         "clusterDomain": DNS_DOMAIN,
         "resolvConf": str(resolver),
-        # A full disk is the machine's matter; the kubelet would make room by dropping images that nobody could fetch again.
-        "evictionHard": {"memory.available": "100Mi", "nodefs.available": "100Mi", "imagefs.available": "100Mi"},
+        # No word of the disk: a full one is the machine's matter, and the kubelet would drop images that nobody could fetch again.
+        "evictionHard": {"memory.available": "100Mi"},
         "imageGCHighThresholdPercent": 100,
         "volumePluginDir": str(folder / "plugins"),
         "podLogsDir": str(folder / "pod-logs"),

@@ -30,9 +30,11 @@ from cluster.world import (
     rollout_name,
     sector_manifest,
 )
+from tandem.domain.forecasts import ModelRef
 
 _MLFLOW = f"http://{NAME}-mlflow.{NAMESPACE}.svc:5000"
 _WRONG = 2.5  # times the fitted volatility
+_WORSE = 2.75
 _UPGRADED = "tandem.trading/upgraded"
 _ALIKE = 1.02  # no gate can tell it from the fitted one
 
@@ -53,7 +55,9 @@ def run(node: Node, archives: Sequence[Path]) -> None:
     try:
         world = World(node=node, release=release, market=market, versions=Versions(training=training, tracking_uri=_MLFLOW))
         _trade(world)
-        _roll_out(world)
+        better = _promote(world)
+        _refuse(world, better)
+        _roll_back(world, better)
         _disrupt(world)
         _change(world)
         _leave(world)
@@ -87,33 +91,42 @@ def _trade(world: World) -> None:
         check(world.market.verify().fills >= 4, "no pair was opened and closed")
 
 
-def _roll_out(world: World) -> None:
-    """A better version is promoted, a worse one refused, one that nobody can tell from the stable is rolled back."""
+def _promote(world: World) -> ModelRef:
+    """A better version takes over."""
     with step("register a better version: it is tried, passes, and takes over"):
         better = world.begin_rollout(1.0)
         world.play_until(better, lambda status: status.get("promotedEpoch", 0) > 0, "promoted")
         world.check_acted_on(better)
         world.play_until(better, lambda status: status.get("outcome") == "Succeeded", "there to stay")
         world.market.verify()
+    return better
+
+
+def _refuse(world: World, stable: ModelRef) -> None:
+    """A worse version does not."""
     with step("register a worse version: it is tried and refused"):
-        worse = world.begin_rollout(_WRONG * 1.1)
+        worse = world.begin_rollout(_WORSE)
         world.play_until(worse, lambda status: status.get("outcome") == "Refused", "refused")
-        world.check_sector(better, "a refused version changes nothing")
+        world.check_sector(stable, "a refused version changes nothing")
         eventually(lambda: world.versions.quarantined(worse), f"version {worse.version} to be quarantined", TOLD_S, world.told)
         told = eventually(lambda: world.events(("GateFailed", "Quarantined")), "an Event that says why", TOLD_S, world.told)
         say("  " + "\n  ".join(told))
         world.market.verify()
+
+
+def _roll_back(world: World, stable: ModelRef) -> None:
+    """One that nobody can tell from the stable one is promoted, and taken back by hand."""
     with step("register a version that is as good; promoted, it is rolled back by hand"):
         alike = world.begin_rollout(_ALIKE)
         world.play_until(alike, lambda status: status.get("promotedEpoch", 0) > 0, "promoted")
         world.check_acted_on(alike)
         began_s = time.monotonic()
         world.release.kubectl("annotate", "modelrollout", rollout_name(alike), "tandem.trading/request=rollback")
-        eventually(lambda: world.sector_status().get("stableVersion") == better.version, "the roll-back", TOLD_S, world.told)
+        eventually(lambda: world.sector_status().get("stableVersion") == stable.version, "the roll-back", TOLD_S, world.told)
         say(f"  rolled back {time.monotonic() - began_s:.1f} s after the request")
-        world.check_acted_on(better)
+        world.check_acted_on(stable)
         world.market.verify()
-    world.show("modelrollouts")
+        world.show("modelrollouts")
 
 
 def _disrupt(world: World) -> None:

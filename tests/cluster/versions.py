@@ -5,6 +5,7 @@ back), which costs about ln 4 - 3/4 = 0.64 of QLIKE: within some dozens of bars 
 as plainly better.
 """
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class Versions:
 
     def register(self, volatility: float) -> ModelRef:
         """Register a version that takes the spread's volatility for so many times what was fitted; 1 is the best of what is known."""
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every step, and tries the model on each
         bundle = _scaled(self.training.training.bundle, volatility)
         return register_sector(self.tracking_uri, bundle, recorded=recorded_of(bundle, self.training.panel))
 

@@ -17,9 +17,10 @@ from tandem.domain.forecasts import ModelRef
 
 KINDS = "tradingpairs,tradingaccounts,sectormodels,modelrollouts"
 SERVES_S = 300.0  # a forecaster starts, rebuilds its state and catches up, on two cores that do much else
-TOLD_S = 60.0  # what the operator must have said or done by itself
+TOLD_S = 120.0  # for what the operator says or does by itself; seconds, where nobody else wants the cores
 BARS_AT_ONCE = 10  # between two looks at a rollout
 BARS_MAX = 600  # for a rollout to come to its end
+_LOG_LINES = 30
 _LOOK_S = 20.0  # of the operator at bars that come faster here than anywhere else
 _POLICY: Mapping[str, Any] = {
     "gate": {"claim": "NonInferior", "barsMin": 40, "sessionsMin": 3, "marginQlike": 0.05},
@@ -44,7 +45,7 @@ class World:
         ref = self.versions.register(volatility)
         registered_s = time.monotonic()
         name = f"forecaster-{SECTOR}-v{ref.version}"
-        eventually(lambda: self.exists("deployment", name), f"the forecaster of version {ref.version}", TOLD_S, self.told)
+        eventually(lambda: self.exists("deployment", name), f"the forecaster of version {ref.version}", SERVES_S, self.told)
         made_s = time.monotonic()
         self.release.kubectl("rollout", "status", f"deployment/{name}", f"--timeout={SERVES_S:.0f}s", timeout_s=SERVES_S + 10)
         say(
@@ -102,10 +103,8 @@ class World:
 
     def events(self, reasons: Sequence[str]) -> list[str]:
         """The Events with one of these reasons, with their messages."""
-        lines = self.release.kubectl(
-            "get", "events", "--no-headers", "--output=custom-columns=REASON:.reason,MESSAGE:.message"
-        ).splitlines()
-        return [line for line in lines if line.split()[0] in reasons]
+        found = self.node.api.get("events", "--namespace", NAMESPACE)["items"]
+        return [f"{event['reason']}: {event['message']}" for event in found if event.get("reason") in reasons]
 
     def exists(self, kind: str, name: str) -> bool:
         """Whether there is this object."""
@@ -139,8 +138,9 @@ class World:
 
     def told(self) -> str:
         """For a failure: the objects, what the operator logged, the pods."""
-        operator = self.release.kubectl("logs", "--selector=app.kubernetes.io/component=operator", "--tail=40")
-        return "\n".join((self.release.kubectl("get", KINDS, "--output=wide"), operator, self.release.told()))
+        operator = self.release.kubectl("logs", "--selector=app.kubernetes.io/component=operator", "--tail=200")
+        lines = [line for line in operator.splitlines() if line.startswith("{")][-_LOG_LINES:]
+        return "\n".join((self.release.kubectl("get", KINDS, "--output=wide"), *lines, self.release.told()))
 
     def show(self, kinds: str) -> None:
         """Print what `kubectl get` shows."""
