@@ -24,6 +24,7 @@ KUBERNETES_VERSION = "v1.34.4"
 ETCD_VERSION = "v3.6.7"
 COREDNS_VERSION = "v1.12.4"
 _GO = Path(__file__).parent / "go"
+_GO_ELSEWHERE = "/usr/local/go/bin"  # where Go's own archive is unpacked, often without a word to PATH
 _GO_MIN = (1, 24)  # what the modules' go.mod files ask for
 _BUILD_S_MAX = 1_800  # five minutes on two idle cores; others may be at work
 _ASK_S_MAX = 20
@@ -158,7 +159,7 @@ def _go_environ(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _find_go() -> str:
-    go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
+    go = shutil.which("go") or shutil.which("go", path=_GO_ELSEWHERE)
     how = (
         "install Go from https://go.dev/dl, or set KUBEBUILDER_ASSETS to a folder with "
         f"Kubernetes {KUBERNETES_VERSION.rsplit('.', 1)[0]}'s programs"

@@ -1,6 +1,7 @@
 """The chart as a release on the node, by Helm's own engine; and what the cluster tells of its pods."""
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ class Release:
 
     def __init__(self, api: KubeApi) -> None:
         self.api = api
-        self.values: dict[str, Any] = _merged(yaml.safe_load(VALUES.read_text()), _SMALL)
+        helm_python.enable_logging(logging.WARNING)  # else it tells on our standard output which of the chart's files is a link
+        self.values: dict[str, Any] = merged(yaml.safe_load(VALUES.read_text()), _SMALL)
 
     def install(self) -> None:
         """Install and wait until all pods are Ready. Raises Unmet, Permanent."""
@@ -36,7 +38,7 @@ class Release:
 
     def upgrade(self, values: Mapping[str, Any]) -> None:
         """Upgrade to these values on top of the present ones, and wait until all pods are Ready. Raises Unmet, Permanent."""
-        self.values = _merged(self.values, values)
+        self.values = merged(self.values, values)
         self._act(lambda helm: helm.upgrade(CHART, NAME, self.values, namespace=NAMESPACE, wait="hookOnly", timeout=_HOOKS_S_MAX))
         self.wait_ready()
 
@@ -55,7 +57,7 @@ class Release:
     def unready(self) -> list[str]:
         """Workloads whose wanted pods are not all of the newest kind and Ready."""
         found = [item for kind in _WORKLOADS for item in self.api.get(kind, "--namespace", NAMESPACE)["items"]]
-        return [item["metadata"]["name"] for item in found if not _rolled_out(item)]
+        return [item["metadata"]["name"] for item in found if not rolled_out_fully(item)]
 
     def pods(self, selector: str) -> list[dict[str, Any]]:
         """The pods with these labels that are not being deleted, oldest first."""
@@ -111,17 +113,18 @@ _SMALL: Mapping[str, Any] = {
 }
 
 
-def _rolled_out(item: Mapping[str, Any]) -> bool:
+def rolled_out_fully(item: Mapping[str, Any]) -> bool:
+    """Whether a Deployment or StatefulSet has all wanted pods, Ready and of the newest kind, and no others."""
     wanted, status = item["spec"].get("replicas", 1), item["status"]
     seen = status.get("observedGeneration", 0) >= item["metadata"]["generation"]
     counts = (status.get("updatedReplicas", 0), status.get("readyReplicas", 0), status.get("replicas", 0))
     return bool(seen and counts == (wanted, wanted, wanted))
 
 
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """As Helm merges values: maps key by key, everything else replaced."""
-    merged = dict(base)
+    found = dict(base)
     for key, value in over.items():
-        below = merged.get(key)
-        merged[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return merged
+        below = found.get(key)
+        found[key] = merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return found

@@ -6,9 +6,9 @@ bars that a step plays are the only ones there are.
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from cluster import versions
 from cluster.isolation import NAMESPACE
@@ -41,10 +41,11 @@ _ALIKE = 1.02  # no gate can tell it from the fitted one
 
 def run(node: Node, archives: Sequence[Path]) -> None:
     """All of it. Raises Unmet or another TandemError, where it stops."""
-    with step(f"import {len(archives)} images"):
+    with step(f"import {len(archives)} images; meanwhile train the sector on the years before the replay"), ThreadPoolExecutor() as pool:
+        trained = pool.submit(versions.train, node.home)
         for archive in archives:
             node.load(archive)
-    training = _timed("train the sector on the years before the replay", lambda: versions.train(node.home))
+        training = trained.result()
     release = Release(node.api)
     node.api.create_namespace(NAMESPACE)
     with step("helm install: embedded Kafka, Postgres, Redis and MLflow, the recycler as market"):
@@ -186,8 +187,3 @@ def _leave(world: World) -> None:
         eventually(lambda: not world.left(), "everything to be gone", TOLD_S, lambda: "\n".join(world.left()))
         definitions = world.release.kubectl("get", "customresourcedefinitions", "--output=name")
         check("tandem.trading" not in definitions, f"definitions are left: {definitions}")
-
-
-def _timed(what: str, act: Callable[[], Any]) -> Any:
-    with step(what):
-        return act()
