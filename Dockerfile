@@ -36,8 +36,9 @@ FROM build AS services-packages
 COPY requirements/services.lock requirements/
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv venv --quiet /opt/venv && uv pip install --quiet --require-hashes -r requirements/services.lock && $DROP_TESTS \
- && /opt/venv/bin/python bytecode.py alembic.command alpaca.data.live alpaca.trading.stream exchange_calendars fastapi kafka pandas psycopg2 pyarrow.parquet \
-      redis requests sqlalchemy structlog typer uvicorn websockets.asyncio.client
+ && /opt/venv/bin/python bytecode.py alembic.config alembic.command alpaca.data.live alpaca.trading.stream exchange_calendars fastapi kafka pandas \
+      prometheus_client psycopg2.extras pyarrow.parquet pydantic_settings redis requests ruamel.yaml sqlalchemy structlog typer uvicorn \
+      websockets.asyncio.client yaml
 
 # 20 US stocks, daily, 1990 to 2022, for the replay of an installation without an account: out of the skfolio package (BSD-3-Clause), whose
 # authors provide them for testing and examples. --build-arg DEMO_DATA=no leaves them out.
@@ -99,7 +100,8 @@ FROM build AS forecaster-packages
 COPY requirements/forecaster.lock requirements/
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv venv --quiet /opt/venv && uv pip install --quiet --require-hashes -r requirements/forecaster.lock && $DROP_TESTS \
- && /opt/venv/bin/python bytecode.py alembic.command bentoml exchange_calendars kafka mlflow.artifacts onnxruntime pandas psycopg2 sqlalchemy structlog uvicorn
+ && /opt/venv/bin/python bytecode.py _bentoml_impl.server.app _bentoml_sdk alembic.config alembic.command bentoml exchange_calendars httpx_ws kafka \
+      mlflow.artifacts onnxruntime pandas prometheus_client psycopg2.extras pydantic_settings schema sqlalchemy structlog uvicorn
 
 FROM python-service AS forecaster
 LABEL org.opencontainers.image.title="tandem-forecaster" \
@@ -123,8 +125,8 @@ RUN --mount=type=cache,target=/root/.cache/uv \
     uv venv --quiet /opt/venv && uv pip install --quiet --require-hashes -r requirements/operator.lock && $DROP_TESTS \
  # The client's asynchronous twin, as large as itself; nothing imports it.
  && rm -r /opt/venv/lib/python3.11/site-packages/kubernetes/aio \
- && /opt/venv/bin/python bytecode.py alembic.command exchange_calendars kafka kopf kubernetes.client mlflow.artifacts onnxruntime pandas psycopg2 scipy.stats \
-      sqlalchemy structlog uvicorn
+ && /opt/venv/bin/python bytecode.py alembic.config alembic.command exchange_calendars httpx kafka kopf.cli kubernetes.client mlflow.artifacts \
+      onnxruntime pandas prometheus_client psycopg2.extras pydantic_settings ruamel.yaml scipy.optimize scipy.stats sqlalchemy structlog uvicorn
 
 FROM python-service AS operator
 LABEL org.opencontainers.image.title="tandem-operator" \
