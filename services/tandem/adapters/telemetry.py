@@ -106,6 +106,12 @@ METRICS: Mapping[str, Metric] = {
         kind="counter", help="Control records that somebody else had changed and that were put back.", labels=("record",)
     ),
     "operator_events_total": Metric(kind="counter", help="Kubernetes Events by reason (a fixed list).", labels=("reason",)),
+    "operator_rollout_step": Metric(kind="gauge", help="1 for the step of the rollout that runs in a sector.", labels=("sector", "step")),
+    "operator_rollouts_total": Metric(kind="counter", help="Rollouts that have ended, by outcome.", labels=("outcome",)),
+    "operator_gate_p_value": Metric(
+        kind="gauge", help="Anytime-valid p-value of the statistical gate at its newest look; NaN without one.", labels=("sector",)
+    ),
+    "operator_gate_bars": Metric(kind="gauge", help="Paired bars that the statistical gate has looked at.", labels=("sector",)),
     "operator_dependency_up": Metric(
         kind="gauge", help="1 while the operator reaches it: kafka, postgres, mlflow or kubernetes.", labels=("dependency",)
     ),

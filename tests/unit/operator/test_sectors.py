@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from sector_world import POLICY, World
 from tandem.domain.errors import Permanent
 from tandem.operator.gather import REQUEST
 from tandem.operator.sectors import POLL_S, ROLLOUT_POLL_S
+from tandem.rollout.state import Step
 
 
 def adopted(**changes: Any) -> World:
@@ -76,6 +78,23 @@ def test_a_better_version_takes_over_step_by_step() -> None:
     assert world.registry.held["1"].aliases == ("previous",)
     wanted = ["NewVersionDetected", "ReplayPassed", "ShadowStarted", "CanaryAdvanced", "Promoted", "RolloutSucceeded"]
     assert world.events.reasons() == world.events.reasons("ModelRollout") == wanted
+
+
+def test_a_rollout_is_seen_in_the_metrics() -> None:
+    """Its step, how far the gate has looked, and how it ended."""
+
+    def sample(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(f"tandem_operator_{name}", labels) or 0.0
+
+    ended = sample("rollouts_total", outcome="Succeeded")
+    world = compared(adopted())
+    world.run(25)
+    assert sample("rollout_step", sector="energy", step=world.status().phase or "") == 1
+    assert sample("gate_bars", sector="energy") > 0
+    assert 0 <= sample("gate_p_value", sector="energy") <= 1
+    world.run()
+    assert sample("rollouts_total", outcome="Succeeded") == ended + 2  # the adoption, and this one
+    assert sum(sample("rollout_step", sector="energy", step=step.value) for step in Step) == 0
 
 
 def test_the_version_before_the_previous_one_goes_with_the_next_success() -> None:
