@@ -65,8 +65,7 @@ class Registry:
     def pairs(self, name: str, version: str) -> tuple[PairId, ...] | None:
         """The pairs of a version's bundle, in order of id; None when there is no such version or it does not say."""
         found = self._ask("GET", "model-versions/get", params={"name": name, "version": version})
-        tags = _tags(found["model_version"]) if found is not None else {}
-        return tuple(sorted(map(PairId, tags[PAIRS_TAG].split(",")))) if tags.get(PAIRS_TAG) else None
+        return _pairs(_tags(found["model_version"])) if found is not None else None
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
         """Let an alias name a version; version "" removes the alias, and one that is not there already is no error."""
@@ -129,8 +128,13 @@ def _version(row: Mapping[str, Any], aliases: Sequence[str]) -> RegisteredVersio
         aliases=tuple(sorted(aliases)),
         quarantined=(tags[QUARANTINE_TAG] or "no reason given") if QUARANTINE_TAG in tags else "",
         trained_to_ns=int(trained_to) if trained_to.isdecimal() else 0,
+        pairs=_pairs(tags) or (),
         created_s=int(row.get("creation_timestamp", 0)) / 1000,
     )
+
+
+def _pairs(tags: Mapping[str, str]) -> tuple[PairId, ...] | None:
+    return tuple(sorted(map(PairId, tags[PAIRS_TAG].split(",")))) if tags.get(PAIRS_TAG) else None
 
 
 def _tags(row: Mapping[str, Any]) -> dict[str, str]:

@@ -23,6 +23,7 @@ class RegisteredVersion:
     aliases: tuple[str, ...] = ()
     quarantined: str = ""
     trained_to_ns: int = 0
+    pairs: tuple[PairId, ...] = ()  # that its model holds, in order of id; () when it does not say
     created_s: float = 0.0
 
 

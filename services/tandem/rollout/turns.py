@@ -26,7 +26,7 @@ from tandem.rollout.observed import Announce, Observed, RegisteredVersion
 from tandem.rollout.policy import RolloutPolicy
 from tandem.rollout.promotion import overall
 from tandem.rollout.state import Outcome, RolloutState, Step, Verdict
-from tandem.rollout.wishes import is_ready, pointer_wish
+from tandem.rollout.wishes import eligible_pairs, is_ready, pointer_wish
 
 _NOT_READY, _READY_AGAIN = "CandidateNotReady", "CandidateReady"
 
@@ -162,8 +162,10 @@ def _shadow(policy: RolloutPolicy, state: RolloutState, observed: Observed) -> T
         return _promote_or_wait(policy, state, observed, f"the gates have passed after {evidence.bars} paired bars")
     if not is_ready(state, observed):
         return Turn(state=state, wait=why_not_ready(state, observed))
-    if not observed.pairs:
-        return Turn(state=state, wait="no pair is declared for the sector, so none can act on a canary")
+    if observed.versions is None:
+        return Turn(state=state, wait=_unseen_pairs(observed))
+    if not eligible_pairs(state, observed):
+        return Turn(state=state, wait="no pair that the candidate holds is declared for the sector, so none can act on a canary")
     return _canary_step(policy, state, observed, index=0)
 
 
@@ -174,6 +176,8 @@ def _canary(policy: RolloutPolicy, state: RolloutState, observed: Observed) -> T
     if (missing := _missing(policy, state, observed)) is not None:
         return missing
     state = _ready_again(state, observed)
+    if observed.versions is None:
+        return Turn(state=state, wait=_unseen_pairs(observed))
     if pointer_wish(policy, state, observed) is not None:  # nobody acts on the step yet: a kill or Kafka has kept the pointer
         return Turn(state=restarted(state, observed), wait="the routing pointer is about to move")
     if evidence is None:
@@ -182,7 +186,7 @@ def _canary(policy: RolloutPolicy, state: RolloutState, observed: Observed) -> T
     seen = bars_of_step(state, evidence)
     if seen < wanted:
         return Turn(state=state, wait=f"{seen} of {wanted} bars of canary step {state.canary_index + 1}")
-    if state.canary_index + 1 < len(policy.canary) and observed.pairs:
+    if state.canary_index + 1 < len(policy.canary) and eligible_pairs(state, observed):
         return _canary_step(policy, state, observed, index=state.canary_index + 1)
     return _promote_or_wait(policy, state, observed, f"gates and canary have passed after {evidence.bars} paired bars")
 
@@ -244,9 +248,15 @@ def _promote_or_wait(policy: RolloutPolicy, state: RolloutState, observed: Obser
 
 
 def _canary_step(policy: RolloutPolicy, state: RolloutState, observed: Observed, *, index: int) -> Turn:
-    message = f"{policy.canary[index].pairs_share:.0%} of {len(observed.pairs)} pairs act on version {state.candidate.version}"
+    message = (
+        f"{policy.canary[index].pairs_share:.0%} of {len(eligible_pairs(state, observed))} pairs act on version {state.candidate.version}"
+    )
     after = enter(replace(state, canary_index=index), observed, Step.CANARY, "CanaryAdvanced", message)
     return Turn(state=after, told=(Announce(kind="Normal", reason="CanaryAdvanced", message=message),))
+
+
+def _unseen_pairs(observed: Observed) -> str:
+    return f"which pairs the candidate holds cannot be seen in the registry: {why_unseen(observed)}"
 
 
 def _stable(state: RolloutState) -> str:

@@ -71,6 +71,13 @@ def canary_pairs(pairs: Sequence[PairId], version: str, share: float) -> tuple[P
     return tuple(sorted(sorted(pairs, key=place)[:count]))
 
 
+def eligible_pairs(state: RolloutState, observed: Observed) -> tuple[PairId, ...]:
+    """The declared pairs that the candidate holds; all of them when it does not say. Any other would get no forecast in its canary."""
+    found = next((v for v in observed.versions or () if v.version == state.candidate.version), None)
+    held = found.pairs if found is not None else ()
+    return tuple(pair for pair in observed.pairs if pair in held) if held else observed.pairs
+
+
 def _adopting(policy: RolloutPolicy, state: RolloutState, observed: Observed) -> RoutingPointer | None:
     """The first pointer of a sector. Not while something could not be looked at: the pointer may be there, unseen."""
     adopts = state.stable is None and state.outcome is Outcome.SUCCEEDED and not observed.trouble
@@ -118,13 +125,14 @@ def _why(state: RolloutState) -> str:
 
 
 def _canary(policy: RolloutPolicy, state: RolloutState, observed: Observed, now: RoutingPointer) -> Canary | None:
-    if not observed.pairs or state.canary_index >= len(policy.canary):
+    eligible = eligible_pairs(state, observed)
+    if observed.versions is None or not eligible or state.canary_index >= len(policy.canary):
         return now.canary
     share = policy.canary[state.canary_index].pairs_share
     return Canary(
         version=state.candidate.version,
         digest=state.candidate.digest,
-        pairs=canary_pairs(observed.pairs, state.candidate.version, share),
+        pairs=canary_pairs(eligible, state.candidate.version, share),
         notional_usd_max=policy.canary_notional_usd_max,
     )
 

@@ -43,7 +43,7 @@ from tandem.rollout.plan import REASONS, Plan, begin, give_way, plan
 from tandem.rollout.policy import RolloutPolicy
 from tandem.rollout.registry_names import PROMOTED_TAG, QUARANTINE_TAG
 from tandem.rollout.state import HISTORY_MAX, Outcome, RolloutState, Step, Verdict, from_document, to_document
-from tandem.rollout.wishes import canary_pairs
+from tandem.rollout.wishes import canary_pairs, eligible_pairs, pointer_wish
 
 BOTH = {"1": READY, "2": READY}
 CANARY_1, CANARY_2 = (canary_pairs(PAIRS, "2", share) for share in (0.25, 0.5))
@@ -510,6 +510,31 @@ def test_a_larger_canary_holds_the_smaller_one_whichever_pairs_come_and_go() -> 
         small, large = (set(canary_pairs(pairs, "2", s)) for s in (share, share * 2))
         assert small <= large
         assert set(canary_pairs(pairs[:-5], "2", share)) <= large | small
+
+
+def test_the_canary_takes_only_pairs_that_the_candidate_holds() -> None:
+    """Any other would get no forecast from it; where its version does not say what it holds, all declared pairs count."""
+    held = PAIRS[1:]
+    running = state(Step.CANARY)
+    assert eligible_pairs(running, look(versions=versions(pairs=held))) == held
+    assert eligible_pairs(running, look(versions=versions())) == PAIRS
+    wished = pointer_wish(POLICY, running, look(versions=versions(pairs=held[-1:]), forecasters={"1": READY, "2": READY}))
+    assert wished is not None
+    assert wished.canary is not None
+    assert wished.canary.pairs == held[-1:]
+
+
+@pytest.mark.parametrize(
+    ("changes", "wait"),
+    [
+        ({"versions": None}, "cannot be seen in the registry"),
+        ({"versions": versions(pairs=("A-B",))}, "no pair that the candidate"),
+    ],
+)
+def test_no_canary_begins_while_its_pairs_are_not_known(changes: dict[str, Any], wait: str) -> None:
+    """The gates have passed; the rollout waits, and says for what."""
+    found = plan(POLICY, state(Step.SHADOW), look(evidence=evidence(Verdict.PASS), forecasters={"1": READY, "2": READY}, **changes))
+    assert (found.state.step, wait in found.wait) == (Step.SHADOW, True)
 
 
 def test_the_history_is_bounded() -> None:
