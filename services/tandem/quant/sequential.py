@@ -1,9 +1,9 @@
 """An anytime-valid test of a mean: its p-value may be looked at after every value, and acted on at the first that is small enough.
 
 The boundary is Robbins' mixture for a Brownian motion that is watched from `start` values on (Robbins and Siegmund 1970), which sums of
-values with a finite variance approach (their theorem 2; Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas 2024 call it asymptotic). What is
-divided by is chosen for values that do not wait for the limit: loss differences are skewed, have heavy tails and come in few. How often the
-test then errs is simulated by research/rollout_gates.py. Called by rollout/promotion.py.
+values with a finite variance approach (their invariance theorem; asymptotic, say Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas 2024).
+What is divided by is chosen for values that do not wait for the limit: loss differences are skewed, have heavy tails and come in few. How
+often the test then errs is simulated by research/rollout_gates.py. Called by rollout/promotion.py.
 """
 
 import math
