@@ -7,6 +7,7 @@ import traceback
 from pathlib import Path
 
 from cluster import binaries, node, smoke
+from cluster.firewall import Firewall
 from cluster.steps import say, step
 from tandem.domain.errors import TandemError
 from tandem.local.processes import Children
@@ -37,11 +38,12 @@ def _live(home: Path, archives: list[Path], children: Children) -> int:
         programs = binaries.locate((*binaries.CONTROL_PLANE, *binaries.NODE))
         with step("control plane and node"):
             running = node.start(home, programs, children)
-        smoke.run(running)
-        if archives:
-            from cluster import scenario  # with torch and MLflow, which the smoke test need not wait for
-
-            scenario.run(running, archives)
+        firewall = Firewall(running.api)
+        firewall.start()
+        try:
+            _use(running, archives)
+        finally:
+            firewall.stop()
     except TandemError as error:
         say(f"FAILED: {error}")
         return 1
@@ -52,6 +54,14 @@ def _live(home: Path, archives: list[Path], children: Children) -> int:
         say("stopped")
         return 130
     return 0
+
+
+def _use(running: node.Node, archives: list[Path]) -> None:
+    smoke.run(running)
+    if archives:
+        from cluster import scenario  # with torch and MLflow, which the smoke test need not wait for
+
+        scenario.run(running, archives)
 
 
 if __name__ == "__main__":

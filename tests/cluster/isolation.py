@@ -30,6 +30,8 @@ _PREFIX = "tandem-cluster-"
 _OVERLAID = ("/tmp", "/var/lib", "/var/log")
 _EMPTY = "/run"
 _RESOLVER = Path("/etc/resolv.conf")
+# Pods on one bridge pass the firewall: else services would answer under pods' own addresses, and policies would not be in force.
+_BRIDGED = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 _CGROUPS_GONE_S = 10.0
 
 
@@ -43,6 +45,8 @@ def new_home() -> Iterator[Path]:
         raise Permanent(
             f"{free_bytes / 1e9:.1f} GB are free in {_HOMES}, must be {_FREE_BYTES_MIN / 1e9:.0f}: the node unpacks images there"
         )
+    if not _BRIDGED.exists() and subprocess.run(("modprobe", "br_netfilter"), capture_output=True, check=False).returncode:
+        raise Permanent("the kernel has no br_netfilter, without which services and policies do not work between pods of one node")
     home = _HOMES / f"{_PREFIX}{os.getpid()}"
     home.mkdir(mode=0o755)
     try:
@@ -139,6 +143,7 @@ def _settle(home: Path) -> None:
     _run("ip", "link", "set", "node0", "up")
     _run("ip", "route", "add", "default", "dev", "node0")  # the kubelet asks which address leads out
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+    _BRIDGED.write_text("1")
 
 
 def _run(*argv: str) -> None:

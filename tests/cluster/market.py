@@ -18,6 +18,7 @@ from tandem.local.measure import count_kafka, end_offsets, read_all
 from tandem.local.report import Book, compare
 
 ACCOUNT = "paper"
+_SESSION_S = 23_400  # a replay's speed is market seconds for one of ours, and its nights take no time
 _BAR_S_MAX = 2.0  # of a busy node with two cores
 _PATIENCE_S = 240.0  # until a part that was killed takes part again
 _KEYS = {"APCA-API-KEY-ID": "recycled", "APCA-API-SECRET-KEY": "recycled"}  # the recycler takes any
@@ -56,10 +57,14 @@ class Market:
         """Give back its sockets."""
         self._http.close()
 
-    def begin(self, bars: int) -> None:
-        """Let so many more bars come, as fast as everybody takes them; does not wait for them."""
-        self._ask("POST", "/speed", {"speed": "max"})
+    def begin(self, bars: int, *, bars_per_s: float | None = None) -> None:
+        """Let so many more bars come, as fast as everybody takes them unless a pace is given; does not wait for them."""
+        self._ask("POST", "/speed", {"speed": "max" if bars_per_s is None else bars_per_s * _SESSION_S})
         self._ask("POST", "/step", {"bars": bars})
+
+    def await_bar(self, number: int) -> None:
+        """Wait until so many bars have come. Raises Unmet."""
+        self._eventually(lambda: self.status()["bars"] >= number, f"bar {number}", _PATIENCE_S)
 
     def settle(self, bars: int) -> None:
         """Wait until all bars that were begun have been acted on. Raises Unmet, naming who is waited for."""
@@ -73,7 +78,7 @@ class Market:
 
     def stroll(self, bars_per_s: float) -> None:
         """From now on go on by itself, slowly."""
-        self._ask("POST", "/speed", {"speed": bars_per_s * 23_400})  # seconds of a session
+        self._ask("POST", "/speed", {"speed": bars_per_s * _SESSION_S})
         self._ask("POST", "/resume", {})
 
     def halt(self) -> None:

@@ -195,8 +195,7 @@ def _proxy(home: Path, program: Path, kubeconfig: Path) -> Command:
         "clientConnection": {"kubeconfig": str(kubeconfig)},
         "hostnameOverride": NODE,
         "clusterCIDR": _POD_RANGE,
-        # Two pods on one bridge answer each other past the firewall that rewrote the address, where the kernel lacks br_netfilter.
-        "iptables": {"masqueradeAll": True, "minSyncPeriod": "100ms"},
+        "iptables": {"minSyncPeriod": "100ms"},
         "conntrack": {"maxPerCore": 0},
     }
     path.write_text(yaml.safe_dump(document))

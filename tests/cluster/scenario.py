@@ -33,6 +33,7 @@ from cluster.world import (
 from tandem.domain.forecasts import ModelRef
 
 _MLFLOW = f"http://{NAME}-mlflow.{NAMESPACE}.svc:5000"
+_BARS_DISRUPTED = 30
 _WRONG = 2.5  # times the fitted volatility
 _WORSE = 2.75
 _UPGRADED = "tandem.trading/upgraded"
@@ -140,9 +141,14 @@ def _disrupt(world: World) -> None:
         ("Kafka", "app.kubernetes.io/component=kafka"),
     ):
         with step(f"kill -9 the {name} while bars come"):
-            world.market.begin(3 * BARS_AT_ONCE)
+            due = world.market.status()["bars"] + _BARS_DISRUPTED
+            world.market.begin(_BARS_DISRUPTED, bars_per_s=5)
+            world.market.await_bar(due - _BARS_DISRUPTED + 1)
             world.kill(selector)
-            world.market.settle(3 * BARS_AT_ONCE)
+            left = due - world.market.status()["bars"]
+            check(left > 0, "all bars had come before the kill")
+            say(f"  killed with {left} of {_BARS_DISRUPTED} bars to come")
+            world.market.settle(_BARS_DISRUPTED)
             world.release.wait_ready(SERVES_S)
             world.market.play(BARS_AT_ONCE)
             world.market.verify()

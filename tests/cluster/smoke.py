@@ -15,6 +15,7 @@ from cluster.steps import check, eventually, step
 
 _NAMESPACE = "smoke"
 _LABELS = {"app": "server"}
+_CLIENT = {"app": "client"}
 _WAIT_S = 60.0
 
 
@@ -23,16 +24,21 @@ def run(node: Node) -> None:
     api = node.api
     api.create_namespace(_NAMESPACE)
     with step("a pod runs, and is not Ready before it says so"):
-        api.apply(_deployment(), _service(), _claim(), namespace=_NAMESPACE)
+        api.apply(_deployment(), _service(), _claim(), _client(), namespace=_NAMESPACE)
         pod = eventually(lambda: _running(api), "a running pod", _WAIT_S, lambda: _told(api))
         check(not _endpoints(api), "a pod that is not Ready is behind the service already")
         _kubectl(api, "exec", pod, "--", "/pause", "ready")
         eventually(lambda: _endpoints(api), "a Ready pod behind the service", _WAIT_S, lambda: _told(api))
     with step("another pod reaches it by the service's name, and its log tells so"):
-        url = f"http://server.{_NAMESPACE}.svc.{DNS_DOMAIN}/hello"
-        got = _kubectl(api, "exec", pod, "--", "/pause", "get", url)
-        check(got == pod, f"the service answered {got!r}, must be {pod!r}")
+        eventually(lambda: _get(api) == pod, "an answer by way of the service", _WAIT_S, lambda: _told(api))
         check("asked for /hello" in _kubectl(api, "logs", pod), "the log does not show the request")
+    with step("a policy keeps the other pod out, and another lets it in again"):
+        api.apply(_policy("deny", ingress=[]), namespace=_NAMESPACE)
+        eventually(lambda: _get(api) == "", "the policy to be in force", _WAIT_S)
+        check(_endpoints(api), "the policy keeps the kubelet's probes out")
+        peer = {"podSelector": {"matchLabels": _CLIENT}}
+        api.apply(_policy("allow", ingress=[{"from": [peer], "ports": [{"port": 8080}]}]), namespace=_NAMESPACE)
+        eventually(lambda: _get(api) == pod, "the second policy to be in force", _WAIT_S)
     with step("killed, it is started again, and what it wrote to its volume is still there"):
         [process] = node.processes(api.get("pod", pod, "--namespace", _NAMESPACE)["metadata"]["uid"])
         os.kill(process, signal.SIGKILL)
@@ -60,6 +66,7 @@ def _deployment() -> dict[str, Any]:
     spec = {
         "containers": [container],
         "securityContext": {"fsGroup": 65532},
+        "terminationGracePeriodSeconds": 1,  # serving, it does not listen to SIGTERM
         "volumes": [{"name": "kept", "persistentVolumeClaim": {"claimName": "kept"}}],
     }
     template = {"metadata": {"labels": _LABELS}, "spec": spec}
@@ -69,6 +76,24 @@ def _deployment() -> dict[str, Any]:
         "metadata": {"name": "server"},
         "spec": {"selector": {"matchLabels": _LABELS}, "template": template},
     }
+
+
+def _client() -> dict[str, Any]:
+    """A pod that does nothing by itself."""
+    container = {"name": "client", "image": NAME, "imagePullPolicy": "Never"}
+    spec = {"containers": [container], "terminationGracePeriodSeconds": 1}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "client", "labels": _CLIENT}, "spec": spec}
+
+
+def _policy(name: str, *, ingress: list[dict[str, Any]]) -> dict[str, Any]:
+    spec = {"podSelector": {"matchLabels": _LABELS}, "policyTypes": ["Ingress"], "ingress": ingress}
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": name}, "spec": spec}
+
+
+def _get(api: KubeApi) -> str:
+    """What the service answers to the client; empty when it does not."""
+    url = f"http://server.{_NAMESPACE}.svc.{DNS_DOMAIN}/hello"
+    return api.kubectl("--namespace", _NAMESPACE, "exec", "client", "--", "/pause", "get", url).stdout.strip()
 
 
 def _service() -> dict[str, Any]:
@@ -90,8 +115,9 @@ def _kubectl(api: KubeApi, *arguments: str) -> str:
 
 def _running(api: KubeApi) -> str:
     """The name of the pod that runs and is not being deleted; empty: none."""
-    pods = api.get("pods", "--namespace", _NAMESPACE)["items"]
-    return next((p["metadata"]["name"] for p in pods if p["status"]["phase"] == "Running" and "deletionTimestamp" not in p["metadata"]), "")
+    pods = api.get("pods", "--namespace", _NAMESPACE, "--selector=app=server")["items"]
+    living = (pod for pod in pods if pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"])
+    return next((pod["metadata"]["name"] for pod in living), "")
 
 
 def _endpoints(api: KubeApi) -> list[str]:

@@ -5,8 +5,11 @@ back), which costs about ln 4 - 3/4 = 0.64 of QLIKE: within some dozens of bars 
 as plainly better.
 """
 
+import io
 import logging
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 
 from tandem.adapters.config_files import load_sectors
@@ -35,9 +38,12 @@ class Versions:
 
     def register(self, volatility: float) -> ModelRef:
         """Register a version that takes the spread's volatility for so many times what was fitted; 1 is the best of what is known."""
-        logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every step, and tries the model on each
         bundle = _scaled(self.training.training.bundle, volatility)
-        return register_sector(self.tracking_uri, bundle, recorded=recorded_of(bundle, self.training.panel))
+        recorded = recorded_of(bundle, self.training.panel)
+        import_module("mlflow")  # which sets its logs up, so that it is done before ours
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        with redirect_stdout(io.StringIO()):  # it prints each version that it makes
+            return register_sector(self.tracking_uri, bundle, recorded=recorded)
 
     def quarantined(self, ref: ModelRef) -> str:
         """Why the registry says that a version must not be used; empty when it does not."""
