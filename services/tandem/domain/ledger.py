@@ -12,6 +12,9 @@ SHARES = "assets:shares"
 TRADING = "trading"  # the other side of an exchange of money for shares
 CAPITAL = "equity:capital"
 FEES = "expenses:fees"
+BORROW = "expenses:borrow"  # for shares lent to us
+DIVIDENDS = "income:dividends"  # received on long shares, paid on short ones
+INTEREST = "income:interest"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +31,8 @@ class Entry:
     """One event of the book. `pair` is "" for what belongs to no pair."""
 
     entry_id: str
-    kind: str  # "fill", "fee", "deposit"
-    source_id: str  # execution id, activity id
+    kind: str  # "deposit", "fill", "foreign_fill", "adopted", "split", or a domain.trading.Charge
+    source_id: str  # execution id, activity id; with "#" and the pair where one event is divided among pairs
     pair: str
     event_ns: int
     postings: tuple[Posting, ...]

@@ -1,5 +1,6 @@
 """Ticks, heartbeats and bars. Times are int nanoseconds UTC."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -16,11 +17,22 @@ TICK_DTYPE = np.dtype(
         ("price", "<f8"),
         ("size", "<u4"),
         ("symbol", "<u2"),  # index into the frame's symbols
-        ("kind", "u1"),  # 1 = trade; 0 and the rest are reserved
-        ("flags", "u1"),
+        ("kind", "u1"),  # one of KIND_*
+        ("flags", "u1"),  # of KIND_STATUS: STATUS_* bits; of a trade or correction: domain/conditions.py, 0 if it sets prices; else 0
     ]
 )
+# What a row is. All share one layout, so that event time has one order for everything that happens to a symbol.
 KIND_TRADE = 1
+KIND_BID = 2  # best bid: price and size; 0 where there is none. A quote is a bid and an ask of one event_ns, bid first
+KIND_ASK = 3
+KIND_CORRECTION = 4  # trade_id: of the trade that was wrong; price and size: what they should have been
+KIND_CANCEL = 5  # trade_id: of the trade that never was; price and size as it was printed
+KIND_STATUS = 6  # flags: the symbol's state from here on; price and size 0
+KIND_BAND_LOW = 7  # limit up, limit down: the prices between which it may trade from here on; size 0
+KIND_BAND_HIGH = 8
+KINDS = frozenset(range(KIND_TRADE, KIND_BAND_HIGH + 1))
+STATUS_HALTED = 1  # no trading: halt, volatility pause or market-wide breaker
+STATUS_SHORT_RESTRICTED = 2  # short sales only above the best bid (Regulation SHO rule 201)
 TickArray = NDArray[np.void]
 
 
@@ -76,12 +88,54 @@ class Bar:
     trades: int
 
 
+class BarColumns(Mapping[Symbol, Bar]):
+    """Bars that close at one time, as columns: a Bar is made where one is asked for, which a forecast does for none of them."""
+
+    __slots__ = ("close_ns", "counts", "open_ns", "places", "prices", "symbols")
+
+    def __init__(
+        self, symbols: tuple[Symbol, ...], *, open_ns: int, close_ns: int, prices: NDArray[np.float64], counts: NDArray[np.int64]
+    ) -> None:
+        """symbols: (n,) ascending; prices: (4, n) open, high, low, close; counts: (2, n) volume, trades."""
+        self.symbols, self.open_ns, self.close_ns, self.prices, self.counts = symbols, open_ns, close_ns, prices, counts
+        self.places = {symbol: i for i, symbol in enumerate(symbols)}
+
+    @property
+    def closes(self) -> NDArray[np.float64]:
+        """(n,) in order of symbol."""
+        return self.prices[3]
+
+    def __getitem__(self, symbol: Symbol) -> Bar:
+        place = self.places[symbol]
+        (open_, high, low, close), (volume, trades) = self.prices[:, place].tolist(), self.counts[:, place].tolist()
+        return Bar(
+            symbol=symbol,
+            open_ns=self.open_ns,
+            close_ns=self.close_ns,
+            open=open_,
+            high=high,
+            low=low,
+            close=close,
+            volume=volume,
+            trades=trades,
+        )
+
+    def __iter__(self) -> Iterator[Symbol]:
+        return iter(self.symbols)
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    def __repr__(self) -> str:
+        return f"BarColumns({dict(self)})"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BarSet:
-    """All bars of a sector that close at one time; only symbols that traded in it have one."""
+    """All bars of a sector that close at one time; only symbols that traded in it have one. In order of symbol."""
 
     close_ns: int
-    bars: dict[Symbol, Bar]
+    bars: Mapping[Symbol, Bar]
     session_ns: int  # open of the session that holds the bar
     slot: int  # 0-based number of the bar within its session
     number: int  # of the bar among all bars of the grid, traded in or not: the difference of two is the bars between them

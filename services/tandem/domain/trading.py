@@ -34,9 +34,11 @@ class OrderStatus(StrEnum):
     ACCEPTED = "accepted"
     PARTIAL = "partial"
     PENDING_CANCEL = "pending_cancel"
+    PENDING_REPLACE = "pending_replace"
     CANCELED = "canceled"
     EXPIRED = "expired"
     REJECTED = "rejected"
+    REPLACED = "replaced"  # goes on under another id, which we never ask for: whoever replaced it, this order has ended
     FILLED = "filled"
 
     @property
@@ -45,7 +47,16 @@ class OrderStatus(StrEnum):
         return self in _FINAL
 
 
-_FINAL = frozenset({OrderStatus.DENIED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REJECTED, OrderStatus.FILLED})
+_FINAL = frozenset(
+    {
+        OrderStatus.DENIED,
+        OrderStatus.CANCELED,
+        OrderStatus.EXPIRED,
+        OrderStatus.REJECTED,
+        OrderStatus.REPLACED,
+        OrderStatus.FILLED,
+    }
+)
 
 
 class PairState(StrEnum):
@@ -66,6 +77,7 @@ class Action(StrEnum):
     OPEN_SHORT = "open_short"
     CLOSE = "close"
     UNWIND = "unwind"  # undo a single leg that stands alone
+    COMPLETE = "complete"  # send again what the other leg of a bare one lacks
 
 
 class TradingMode(StrEnum):
@@ -91,10 +103,16 @@ class Order:
     qty: int
     limit_usd: Decimal | None
     decided_ns: int  # event time of the decision: the bar's close
+    crossed_qty: int = 0  # of qty: what meets orders of other pairs inside, and is not sent
 
     def __post_init__(self) -> None:
-        if self.qty <= 0:
-            raise ValueError(f"order {self.client_order_id}: qty {self.qty}, must be above 0")
+        if self.qty <= 0 or not 0 <= self.crossed_qty <= self.qty:
+            raise ValueError(f"order {self.client_order_id}: qty {self.qty} and {self.crossed_qty} of it crossed: above 0, and within qty")
+
+    @property
+    def outside_qty(self) -> int:
+        """Shares that the broker gets to see; 0: the order never leaves."""
+        return self.qty - self.crossed_qty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,9 +128,18 @@ class Fill:
     event_ns: int
 
 
+class Charge(StrEnum):
+    """What money is for that is no execution. The kind of its ledger entry."""
+
+    FEE = "fee"
+    BORROW = "borrow"  # for shares that were lent to us
+    DIVIDEND = "dividend"  # received on long shares, paid on short ones; so is a split's fraction of a share
+    INTEREST = "interest"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fee:
-    """Money the broker took for an execution or a day; activity_id is unique for ever."""
+    """Money the broker took, or gave when below 0, for an execution or a day; activity_id is unique for ever."""
 
     activity_id: str
     symbol: Symbol | None
@@ -120,6 +147,7 @@ class Fee:
     event_ns: int
     description: str
     broker_order_id: str = ""  # the order that caused it, where the broker says so
+    charge: Charge = Charge.FEE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
