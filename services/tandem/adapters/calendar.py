@@ -54,14 +54,16 @@ def service_grid(bar: str, now_ns: int) -> SessionGrid:
 
 
 class MarketHours:
-    """Whether the exchange is open, for a process that runs for years: the calendar is renewed when it is used up."""
+    """Whether the exchange is open, for a process that runs for years: the calendar is renewed when it is used up or a replay goes back."""
 
     def __init__(self) -> None:
         self._grid: SessionGrid | None = None
+        self._from_ns = 0
 
     def is_open(self, now_ns: int) -> bool:
         """Whether `now_ns` is within a session."""
-        if self._grid is None or now_ns > self._grid.close_ns[-1]:
-            self._grid = session_grid("1d", now_ns, now_ns + _SERVICE_AHEAD_NS)
+        if self._grid is None or now_ns > self._grid.close_ns[-1] or now_ns < self._from_ns:
+            self._from_ns = now_ns
+            self._grid = session_grid("1d", self._from_ns, now_ns + _SERVICE_AHEAD_NS)
         session = int(np.searchsorted(self._grid.open_ns, now_ns, side="right")) - 1
-        return session >= 0 and now_ns < self._grid.close_ns[session]
+        return session >= 0 and bool(now_ns < self._grid.close_ns[session])

@@ -89,6 +89,30 @@ class Columns:
         place = {name: number for number, name in enumerate(ordered)}
         return np.array([place[name] for name in names], np.int64)[index], tuple(map(Symbol, ordered))
 
+    def texts(self, column: str, *, allowed: Sequence[str]) -> list[str]:
+        """(n,) words, each one of those allowed."""
+        values = self._values(column)
+        if pa.types.is_dictionary(values.type):
+            values = values.cast(values.type.value_type)
+        if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+            raise self._type_error(column, "text")
+        self.refuse(column, ~_numpy(pc.fill_null(pc.is_in(values, pa.array(allowed)), False)), ", ".join(allowed))
+        return list(values.to_pylist())
+
+    def labels(self, column: str) -> tuple[NDArray[np.int64], list[str]]:
+        """(n,) number of each row's text, and the texts; null is the empty text, a list of texts is them put together."""
+        values = self._values(column)
+        if pa.types.is_dictionary(values.type):
+            values = values.cast(values.type.value_type)
+        if pa.types.is_null(values.type):
+            values = values.cast(pa.string())
+        if pa.types.is_list(values.type) and pa.types.is_string(values.type.value_type) and values.flatten().null_count == 0:
+            values = pc.binary_join(values, "")
+        if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+            raise self._type_error(column, "text, or lists of texts without an empty element")
+        encoded = pc.dictionary_encode(pc.fill_null(values, ""))
+        return _numpy(encoded.indices).astype(np.int64), list(encoded.dictionary.to_pylist())
+
     def times_ns(self, column: str) -> NDArray[np.int64]:
         """(n,) times with a zone as ns UTC, from 1970 to 2200."""
         values = self._values(column)

@@ -5,8 +5,9 @@ Four kinds of file, told apart by their columns:
   bars     symbol, ts or date, open, high, low, close, volume   (ts = start of the bar, date = the session)
   closes   symbol, date, close
   wide     date and one column of closes per symbol; empty cells are days without a close
-`ts` carries a time zone. More columns are allowed in the first three and not read. A wide column named *_INDEX is the level of an index,
-which nobody can trade: it is left out and named in `MarketData.ignored`.
+`ts` carries a time zone. A column trade_id of trades is read where there is one; else trades are counted. Columns conditions and tape of
+trades say which of them set prices (adapters/market_sales.py). More columns are allowed in the first three and not read. A wide column
+named *_INDEX is the level of an index, which nobody can trade: it is left out and named in `MarketData.ignored`.
 
 Called by recycler (to replay), trainer (to train) and the CLI. Refuses a malformed file as a whole: BadRecord names file, row and column.
 With drop_bad only the symbols that have a bad row are left out, and named with the reason in `MarketData.rejections`.
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from tandem.adapters.calendar import session_grid
 from tandem.adapters.market_columns import Columns
 from tandem.adapters.market_defects import drop_long, drop_wide
+from tandem.adapters.market_sales import flags_of, sale_columns, sales_of
 from tandem.domain.errors import BadRecord, BadSetting
 from tandem.domain.ids import Symbol, symbol
 from tandem.domain.market import KIND_TRADE, TICK_DTYPE, TickArray
@@ -46,8 +48,9 @@ BAR_LENGTHS_NS = {
 }
 _DAY_NS = BAR_LENGTHS_NS["1d"]
 _DAYLIGHT_SAVING_NS = 3_600 * NS_PER_S  # the day on which clocks go forward has 23 hours
+TRADE_ID_MAX = 2**53  # a column with empty cells passes through float64
 _SIZE_MAX = int(np.iinfo(TICK_DTYPE["size"]).max)
-_ALLOWED = (
+ALLOWED = (
     "trades (symbol, ts, price, size), bars (symbol, ts or date, open, high, low, close, volume), closes (symbol, date, close) "
     "or wide closes (date and one column per symbol)"
 )
@@ -102,15 +105,16 @@ def _read(path: Path, *, drop_bad: bool) -> MarketData:
         raise BadRecord("file_unreadable", f"{path}: not a Parquet file: {error}") from error
     names = set(schema.names)
     timed = "ts" if "ts" in names else "date"
-    if {"symbol", "ts", "price", "size"} <= names:
-        return _trades(Columns.read(path, ("symbol", "ts", "price", "size")), digest, drop_bad=drop_bad)
+    if {"symbol", "ts", "price", "size"} <= names and "event" not in names:
+        own = (*(("trade_id",) if "trade_id" in names else ()), *sale_columns(schema.names))
+        return _trades(Columns.read(path, ("symbol", "ts", "price", "size", *own)), digest, drop_bad=drop_bad)
     if {"symbol", timed, *_BAR_COLUMNS} <= names:
         return _bars(Columns.read(path, ("symbol", timed, *_BAR_COLUMNS)), timed, digest, drop_bad=drop_bad)
     if {"symbol", "date", "close"} <= names:
         return _closes(Columns.read(path, ("symbol", "date", "close")), digest, drop_bad=drop_bad)
     if "date" in names and "symbol" not in names and len(names) > 1:
         return _wide(path, tuple(name for name in schema.names if name != "date"), digest, drop_bad=drop_bad)
-    raise BadRecord("columns_unknown", f"{path.name}: found the columns {', '.join(schema.names)}; allowed are {_ALLOWED}")
+    raise BadRecord("columns_unknown", f"{path.name}: found the columns {', '.join(schema.names)}; allowed are {ALLOWED}")
 
 
 def _trades(columns: Columns, digest: str, *, drop_bad: bool) -> MarketData:
@@ -118,7 +122,14 @@ def _trades(columns: Columns, digest: str, *, drop_bad: bool) -> MarketData:
     if drop_bad:
         columns, rejections = drop_long(columns, timed="ts", prices=("price",), size="size", sizes=(1, _SIZE_MAX), unique=False)
     sizes = columns.whole("size", low=1, high=_SIZE_MAX)
-    data = _assembled(columns, digest, event_ns=columns.times_ns("ts"), prices=columns.prices("price"), sizes=sizes)
+    times_ns, prices = columns.times_ns("ts"), columns.prices("price")
+    data = _assembled(columns, digest, event_ns=times_ns, prices=prices, sizes=sizes)
+    order = np.argsort(times_ns, kind="stable")
+    if "trade_id" in columns.table.column_names:
+        data.ticks["trade_id"] = columns.whole("trade_id", low=0, high=TRADE_ID_MAX)[order]
+    if sale_columns(columns.table.column_names):
+        index, sales = sales_of(columns)
+        data.ticks["flags"] = flags_of(sales)[index][order]
     return replace(data, rejections=rejections)
 
 
@@ -133,7 +144,7 @@ def _bars(columns: Columns, timed: str, digest: str, *, drop_bad: bool) -> Marke
     bar = "1d" if timed == "date" else _length(columns, index, start_ns)
     if bar == "1d":
         days_ns = start_ns if timed == "date" else columns.new_york_days_ns("ts")
-        open_ns, close_ns = _sessions(columns, timed, days_ns)
+        open_ns, close_ns = sessions_of(columns, timed, days_ns)
         start_ns = open_ns if timed == "date" else start_ns
         event_ns = close_ns - NS_PER_MS
     else:
@@ -155,7 +166,7 @@ def _closes(columns: Columns, digest: str, *, drop_bad: bool) -> MarketData:
     index, _ = columns.symbols("symbol")
     days_ns = columns.days_ns("date")
     columns.check_unique("date", index, days_ns, each="symbol and date")
-    _, close_ns = _sessions(columns, "date", days_ns)
+    _, close_ns = sessions_of(columns, "date", days_ns)
     sizes = np.ones(len(close_ns), np.int64)
     data = _assembled(columns, digest, event_ns=close_ns - NS_PER_MS, prices=columns.prices("close"), sizes=sizes, bar="1d")
     return replace(data, rejections=rejections)
@@ -165,14 +176,14 @@ def _wide(path: Path, names: tuple[str, ...], digest: str, *, drop_bad: bool) ->
     ignored = tuple(name for name in names if name.endswith("_INDEX"))
     kept = tuple(name for name in names if name not in ignored)
     for name in kept:
-        _symbol_of(path, name)
+        symbol_column(path, name)
     columns = Columns.read(path, ("date", *kept))
     rejections: tuple[SymbolRejection, ...] = ()
     if drop_bad:
         columns, kept, rejections = drop_wide(columns, kept)
     days_ns = columns.days_ns("date")
     columns.check_unique("date", np.zeros(len(days_ns), np.int64), days_ns, each="date")
-    _, close_ns = _sessions(columns, "date", days_ns)
+    _, close_ns = sessions_of(columns, "date", days_ns)
     found: list[tuple[NDArray[np.int64], NDArray[np.float64], int]] = []
     ordered = tuple(sorted(kept))
     for number, name in enumerate(ordered):
@@ -198,11 +209,11 @@ def _wide(path: Path, names: tuple[str, ...], digest: str, *, drop_bad: bool) ->
     )
 
 
-def _symbol_of(path: Path, name: str) -> Symbol:
+def symbol_column(path: Path, name: str) -> Symbol:
     try:
         return symbol(name)
     except ValueError as error:
-        raise BadRecord("columns_unknown", f"{path.name}, column {name}: {error}; allowed are {_ALLOWED}") from error
+        raise BadRecord("columns_unknown", f"{path.name}, column {name}: {error}; allowed are {ALLOWED}") from error
 
 
 def _length(columns: Columns, index: NDArray[np.int64], start_ns: NDArray[np.int64]) -> str:
@@ -224,7 +235,7 @@ def _length(columns: Columns, index: NDArray[np.int64], start_ns: NDArray[np.int
     )
 
 
-def _sessions(columns: Columns, column: str, days_ns: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def sessions_of(columns: Columns, column: str, days_ns: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Open and close of the session of each day. The open of a session and its date agree in UTC, as New York is west of Greenwich."""
     if len(days_ns) == 0:
         return days_ns, days_ns

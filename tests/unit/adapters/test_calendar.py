@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from tandem.adapters.calendar import bar_ns, service_grid, session_grid
+from tandem.adapters.calendar import MarketHours, bar_ns, service_grid, session_grid
 from tandem.domain.errors import BadSetting
 from tandem.domain.market import SessionGrid
 from tandem.domain.units import NS_PER_S, ns_of, utc
@@ -91,3 +91,25 @@ def test_an_unknown_bar_is_refused_with_what_is_allowed():
 def test_times_in_the_wrong_order_are_refused():
     with pytest.raises(ValueError, match="is after"):
         session_grid("1d", 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("moment", "is_open"),
+    [
+        ("2024-07-03 16:59:59", True),  # a half day: closes at 13:00 New York, 17:00 UTC
+        ("2024-07-03 17:00:00", False),
+        ("2024-07-04 15:00:00", False),  # a holiday
+        ("2024-11-29 17:59:59", True),  # the day after Thanksgiving, in winter time
+        ("2024-11-29 18:00:00", False),
+        ("2024-03-08 14:29:59", False),  # the Friday before clocks go forward
+        ("2024-03-08 14:30:00", True),
+        ("2024-03-11 13:30:00", True),  # the Monday after
+        ("2024-11-01 13:30:00", True),  # the Friday before clocks go back
+        ("2024-11-04 13:30:00", False),
+        ("2024-11-04 14:30:00", True),
+        ("2024-07-06 15:00:00", False),  # a Saturday
+    ],
+)
+def test_whether_the_exchange_is_open_knows_half_days_and_daylight_saving(moment, is_open):
+    """By this a silent stream is mute or not, and a symbol without trades stale or not."""
+    assert MarketHours().is_open(at(moment)) is is_open
