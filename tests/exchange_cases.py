@@ -6,7 +6,8 @@ from decimal import Decimal
 from tandem.domain.ids import Symbol
 from tandem.domain.trading import Side
 from tandem.flow.exchange import opening, step
-from tandem.flow.exchange_records import Event, ExchangeState, Mark, Output, Rules, Submit, Tick
+from tandem.flow.exchange_events import Event, Mark, Output, Quoted, Submit, Tick
+from tandem.flow.exchange_records import ExchangeState, Rules
 from tandem.flow.fees import FeeTable, Section31Rate, TafRate
 
 KO, PEP = Symbol("KO"), Symbol("PEP")
@@ -38,8 +39,12 @@ def order(side: Side, qty: str, symbol: Symbol = KO, *, limit: str | None = None
     return Submit(client_order_id=client_order_id, **fields, **more)
 
 
-def tick(at: int, price: str, symbol: Symbol = KO) -> Tick:
-    return Tick(event_ns=at, symbol=symbol, price_usd=usd(price))
+def tick(at: int, price: str, symbol: Symbol = KO, **more: object) -> Tick:
+    return Tick(event_ns=at, symbol=symbol, price_usd=usd(price), **more)
+
+
+def quoted(at: int, bid: str, ask: str, symbol: Symbol = KO, *, sizes: tuple[int, int] = (100, 100), **more: object) -> Quoted:
+    return Quoted(event_ns=at, symbol=symbol, bid_usd=usd(bid), bid_size=sizes[0], ask_usd=usd(ask), ask_size=sizes[1], **more)
 
 
 def clock(at: int) -> Mark:

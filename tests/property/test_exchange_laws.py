@@ -11,9 +11,11 @@ from tandem.domain.ids import Symbol
 from tandem.domain.market import KIND_TRADE, TICK_DTYPE
 from tandem.domain.trading import Side
 from tandem.flow.exchange import opening, step
-from tandem.flow.exchange_records import Accepted, Cancel, Charged, Filled, Mark, Rules, Submit, Tick, TimeInForce
+from tandem.flow.exchange_events import Accepted, Cancel, Charged, Filled, Mark, Submit, Tick
+from tandem.flow.exchange_records import Rules, TimeInForce
 from tandem.flow.order_checks import buying_power_usd, equity_usd
-from tandem.flow.tape import match, tape
+from tandem.flow.tape import tape
+from tandem.flow.tape_match import match
 
 SYMBOLS = (Symbol("A"), Symbol("BB"), Symbol("CCC"))
 CASH = Decimal(50_000)
@@ -31,7 +33,7 @@ ORDERS = st.fixed_dictionaries(
         "side": st.sampled_from(Side),
         "qty": st.integers(1, 600).map(Decimal),
         "limit_usd": st.none() | st.integers(900, 1100).map(lambda c: Decimal(c) / 100),
-        "time_in_force": st.sampled_from(TimeInForce),
+        "time_in_force": st.sampled_from([TimeInForce.DAY, TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK]),
         "life_ns": st.none() | st.integers(1, 30),
     }
 )

@@ -8,7 +8,7 @@ import pytest
 from recorded_cases import CONFIG
 from tandem.adapters.fees_file import load_fees
 from tandem.domain.trading import Side
-from tandem.flow.fees import charges
+from tandem.flow.fees import charges, due_usd
 
 NOON_NEW_YORK = 16
 
@@ -17,7 +17,7 @@ def fees_on(day: str, qty: int, price: str) -> dict[str, Decimal]:
     moment = datetime.fromisoformat(day).replace(hour=NOON_NEW_YORK, tzinfo=UTC)
     table = load_fees(CONFIG / "fees.yaml")
     found = charges(table, Side.SELL, qty=Decimal(qty), price_usd=Decimal(price), event_ns=int(moment.timestamp()) * 1_000_000_000)
-    return {charge.kind: charge.amount_usd for charge in found}
+    return {charge.kind: due_usd(Decimal(0), charge.amount_usd) for charge in found}
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,19 @@ def test_shares_sold_pay_the_published_activity_fee_up_to_its_cap(day, thousand_
     """TAF of 1,000 shares, rounded up to a cent, and of 100,000 shares."""
     assert fees_on(day, 1_000, "10")["TAF"] == Decimal(thousand_shares)
     assert fees_on(day, 100_000, "10")["TAF"] == Decimal(cap)
+
+
+@pytest.mark.parametrize(
+    ("day", "million_shares"),
+    [
+        ("2024-09-03", "35.00"),  # CAT Fee 2024-1: 0.000035 for trades of September 2024 (the plan's questions and answers, V6)
+        ("2024-10-01", "48.00"),  # the same and Historical CAT Assessment 1: 0.000013 for trades from October 2024
+    ],
+)
+def test_a_million_shares_pay_the_published_audit_trail_rate(day, million_shares):
+    """Bought or sold."""
+    assert fees_on(day, 1_000_000, "10")["CAT"] == Decimal(million_shares)
+
+
+def test_there_was_no_audit_trail_fee_before_september_2024():
+    assert "CAT" not in fees_on("2024-08-30", 1_000_000, "10")

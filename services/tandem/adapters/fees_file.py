@@ -11,12 +11,16 @@ from zoneinfo import ZoneInfo
 from tandem.adapters.yaml_documents import Document, read_documents, read_text
 from tandem.domain.errors import BadSetting
 from tandem.domain.units import ns_of
-from tandem.flow.fees import FeeTable, Section31Rate, TafRate
+from tandem.flow.fees import CatRate, FeeTable, Section31Rate, TafRate
 
 FEES_FILE = "fees.yaml"
 _NEW_YORK = ZoneInfo("America/New_York")
 _AMOUNT = re.compile(r"[0-9]+(\.[0-9]+)?")
-_KEYS = {"section_31": ("from", "usd_per_million"), "taf": ("from", "usd_per_share", "cap_usd")}
+_KEYS = {
+    "section_31": ("from", "usd_per_million"),
+    "taf": ("from", "usd_per_share", "cap_usd"),
+    "cat": ("from", "usd_per_share"),
+}
 
 
 def load_fees(path: Path) -> FeeTable:
@@ -48,6 +52,10 @@ def parse_fees(file: str, text: str) -> FeeTable:
                     cap_usd=_money(document, "taf", i, row, "cap_usd"),
                 )
                 for i, row in _rows(document, "taf")
+            ),
+            cat=tuple(
+                CatRate(from_ns=_from_ns(document, "cat", i, row), usd_per_share=_money(document, "cat", i, row, "usd_per_share"))
+                for i, row in _rows(document, "cat")
             ),
         )
     except ValueError as error:

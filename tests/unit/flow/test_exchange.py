@@ -6,7 +6,8 @@ import pytest
 
 from exchange_cases import BUY, FREE, KO, PEP, RULES, SELL, account, clock, order, run, tick, usd
 from tandem.domain.errors import InvariantBroken
-from tandem.flow.exchange_records import Accepted, Cancel, CancelRefused, Charged, Closed, Filled, Mark, TimeInForce
+from tandem.flow.exchange_events import Accepted, Cancel, CancelRefused, Charged, Closed, Filled, Mark
+from tandem.flow.exchange_records import TimeInForce
 from tandem.flow.order_checks import equity_usd
 
 

@@ -9,15 +9,32 @@ from exchange_cases import BUY, FEES, SELL, usd
 from recorded_cases import CONFIG
 from tandem.adapters.fees_file import load_fees, parse_fees
 from tandem.domain.errors import BadSetting
-from tandem.flow.fees import FeeTable, Section31Rate, charges
+from tandem.flow.fees import CatRate, FeeTable, Section31Rate, charges, due_usd
 
 
 def charged(table, side, qty, price, event_ns=0):
-    return {c.kind: c.amount_usd for c in charges(table, side, qty=usd(qty), price_usd=usd(price), event_ns=event_ns)}
+    """What the only fill of a day pays."""
+    found = charges(table, side, qty=usd(qty), price_usd=usd(price), event_ns=event_ns)
+    return {c.kind: due_usd(Decimal(0), c.amount_usd) for c in found}
 
 
 def test_a_buyer_pays_nothing():
     assert charged(FEES, BUY, "100", "60") == {}
+
+
+def test_the_audit_trail_is_paid_by_buyers_and_sellers():
+    table = FeeTable(cat=(CatRate(from_ns=0, usd_per_share=usd("0.00005")),))
+    assert [charged(table, side, "1000", "60") for side in (BUY, SELL)] == [{"CAT": usd("0.05")}] * 2
+
+
+def test_a_day_is_rounded_up_once_however_many_fills_it_has():
+    """Ten fills of 0.0012 USD each: one cent with the first, another when the sum passes the cent."""
+    dues, total = [], Decimal(0)
+    for _ in range(10):
+        dues.append(due_usd(total, usd("0.0012")))
+        total += usd("0.0012")
+    assert dues == [usd("0.01"), *[0] * 7, usd("0.01"), 0]
+    assert sum(dues) == usd("0.02")
 
 
 def test_each_fee_is_rounded_up_to_a_cent():
@@ -53,7 +70,7 @@ def test_rates_must_be_in_order(times):
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("taf: []\nborrow: []\n", "fees.yaml:2: unknown key 'borrow', allowed are section_31, taf"),
+        ("taf: []\nborrow: []\n", "fees.yaml:2: unknown key 'borrow', allowed are section_31, taf, cat"),
         ("taf: 5\n", "fees.yaml:1: taf must be a list"),
         ("section_31:\n  - {from: 2024-01-01}\n", "fees.yaml:2: a rate of section_31 must have exactly from, usd_per_million"),
         ("section_31:\n  - {from: soon, usd_per_million: '1'}\n", "fees.yaml:2: found 'soon', must be a date such as 2024-05-22"),
@@ -80,3 +97,4 @@ def test_the_table_that_comes_with_tandem_can_be_read():
     table = load_fees(CONFIG / "fees.yaml")
     assert len(table.section_31) > 20
     assert len(table.taf) > 5
+    assert len(table.cat) > 1

@@ -6,7 +6,8 @@ import pytest
 
 from exchange_cases import BUY, FREE, KO, SELL, account, order, run, tick, usd
 from tandem.domain.ids import Symbol
-from tandem.flow.exchange_records import Accepted, Rejected, Rules, TimeInForce
+from tandem.flow.exchange_events import Accepted, Rejected
+from tandem.flow.exchange_records import Rules, TimeInForce
 from tandem.flow.order_checks import buying_power_usd, held_for_orders, quote
 
 LENIENT = Rules(half_spread_bps=usd("0"), half_spread_min_usd=usd("0"), strict=False)
