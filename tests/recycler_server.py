@@ -75,8 +75,8 @@ async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
 
 
 @contextmanager
-def serving(data: Path, **options: Any) -> Iterator[Server]:
-    """A recycler over a file; at full speed and held unless told otherwise."""
+def serving(*data: Path, **options: Any) -> Iterator[Server]:
+    """A recycler over files; at full speed and held unless told otherwise."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     defaults = {"speed": MAX_SPEED, "hold": True, "fees": CONFIG / "fees.yaml"}

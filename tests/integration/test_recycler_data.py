@@ -1,6 +1,7 @@
 """The recycler's market data against the unmodified StockDataStream: trades and bars, subscriptions, errors, modes and lockstep."""
 
 import itertools
+import threading
 
 import msgpack
 import numpy as np
@@ -76,6 +77,7 @@ def test_every_tick_is_before_the_heartbeat_of_its_bar_and_the_end_is_said_last(
             wait_until(lambda: listener.has_ended, "the end of the stream")
 
     hello = {"T": "tandem.replay", "replay_id": status["replay_id"], "source": "recycled", "lockstep": True}
+    hello["start_ns"] = listener.of("t")[0]["t"].to_unix_nano()
     assert listener.of("tandem.replay") == [hello, hello]  # at the subscription, and when the replay begins
     watermark_ns = 0
     for message in listener.messages:
@@ -288,6 +290,25 @@ def test_a_client_that_leaves_in_the_middle_does_not_stop_the_replay(data):
         assert server.until(state="ended")["ticks_replayed"] == 36
 
 
+def standing(server):
+    """Whether the replay has not moved for many answers in a row, each of which let it go on if it could."""
+    places = []
+
+    def has_stopped():
+        places.append(server.status()["ticks_replayed"])
+        return len(places) > 20 and len(set(places[-20:])) == 1
+
+    return has_stopped
+
+
+def trade_ids(raw, count):
+    """The ids of the next so many trades."""
+    ids = []
+    while len(ids) < count:
+        ids += [message["i"] for message in raw.recv() if message["T"] == "t"]
+    return ids
+
+
 def test_a_slow_client_holds_the_replay_up_and_misses_nothing(tmp_path):
     """More trades than all buffers on the way hold, to a client that does not read until the replay has come to a stop."""
     count = 300_000
@@ -302,20 +323,36 @@ def test_a_slow_client_holds_the_replay_up_and_misses_nothing(tmp_path):
         raw.auth()
         raw.send(action="subscribe", trades=["KO"])
         server.button("start")
-        places = [-1]
-        stands = 20  # answers in a row, each of which let the replay go on if it could
-
-        def has_stopped():
-            places.append(server.status()["ticks_replayed"])
-            return len(places) > stands and len(set(places[-stands:])) == 1
-
-        wait_until(has_stopped, "the replay to stand still")
-        assert 0 < places[-1] < count
-        ids = []
-        while len(ids) < count:
-            ids += [message["i"] for message in raw.recv() if message["T"] == "t"]
+        wait_until(standing(server), "the replay to stand still")
+        assert 0 < server.status()["ticks_replayed"] < count
+        ids = trade_ids(raw, count)
         assert server.until(state="ended")["ticks_sent"] == count
     assert ids == list(range(1, count + 1))
+
+
+def test_who_subscribes_while_others_are_being_sent_a_block_finds_in_the_rest_what_it_was_too_late_for(tmp_path):
+    """The replay stands in the midst of a block, because a client does not read: stream and REST together have no hole."""
+    count = 300_000
+    ts = times(OPEN_NS + np.arange(count) * 1_000_000)
+    ticks = write(tmp_path / "many.parquet", symbol=["KO"] * count, ts=ts, price=[50.0] * count, size=[1] * count)
+    with serving(ticks) as server, Raw(server, packed=True) as slow, Raw(server, packed=True) as late:
+        slow.auth()
+        slow.send(action="subscribe", trades=["KO"])
+        server.button("start")
+        wait_until(standing(server), "the replay to stand still")
+        late.auth()
+        late.send(action="subscribe", trades=["KO"])
+        assert late.recv()[0]["T"] == "subscription"
+        page = {"symbols": "KO", "limit": 1, "sort": "desc", "start": "2024-07-01"}
+        known = server.get("/v2/stocks/trades", **page)["trades"]["KO"][0]["i"]
+        reader = threading.Thread(target=lambda: trade_ids(slow, count))
+        reader.start()
+        seen = []
+        while not seen:
+            seen = [message["i"] for message in late.recv() if message["T"] == "t"]
+        trade_ids(late, count - seen[-1])
+        reader.join(LIMIT_S)
+    assert seen[0] <= known + 1
 
 
 def test_start_on_subscribe_waits_for_the_first_subscription(data):
@@ -453,6 +490,7 @@ def test_who_subscribes_while_the_replay_waits_is_told_where_it_is(data):
     [
         ("ack", {"name": "nobody", "watermark_ns": 1}, 404),
         ("ack", {"name": "nobody", "watermark_ns": "1"}, 422),
+        ("ack", {"name": "nobody", "watermark_ns": 1, "replay_id": 1}, 422),
         ("participants", {"name": ""}, 422),
         ("seek", {"to": "tomorrow"}, 422),
         ("speed", {"speed": 0}, 422),

@@ -30,13 +30,12 @@ from websockets.sync.client import connect
 
 from recorded_cases import MINUTE_NS, OPEN_NS, steady_trades, trades
 from recycler_server import HEADERS, LIMIT_S, UpdateListener, running, serving, wait_until
+from recycler_steps import PORTFOLIO, at_first_bar, to_next_bar
 from tandem.adapters.alpaca_broker import AlpacaBroker
 from tandem.domain.ids import PairId, Symbol
 from tandem.domain.trading import Order, Side
 from tandem.domain.trading import OrderStatus as OurStatus
 from tandem.flow.replay import Mode
-
-PORTFOLIO = {"lockstep": True, "participants": ("portfolio",)}
 
 
 @pytest.fixture
@@ -47,18 +46,6 @@ def data(tmp_path):
 
 def market(symbol, qty, side=OrderSide.BUY, **more):
     return MarketOrderRequest(symbol=symbol, qty=qty, side=side, time_in_force=TimeInForce.DAY, **more)
-
-
-def at_first_bar(server):
-    """Play to the close of the first bar, where the replay waits for the portfolio."""
-    server.button("start")
-    return server.until(state="waiting", watermark_ns=OPEN_NS + MINUTE_NS)
-
-
-def to_next_bar(server, minute):
-    """Let the replay play the next bar; minute: the bar that is done."""
-    server.button("ack", name="portfolio", watermark_ns=OPEN_NS + minute * MINUTE_NS)
-    return server.until(state="waiting", watermark_ns=OPEN_NS + (minute + 1) * MINUTE_NS)
 
 
 def test_an_order_is_accepted_at_the_bar_and_fills_on_a_later_trade(data):
@@ -211,6 +198,27 @@ def test_orders_are_listed_by_status_side_symbol_time_and_limit(data):
         assert client.get_orders()[0].limit_price == "1.5"
 
 
+def test_orders_are_paged_by_the_id_of_an_order(data):
+    """As Alpaca has it: without a gap or a double among orders of one moment, in both directions."""
+    with serving(data, **PORTFOLIO) as server:
+        client = server.trading()
+        at_first_bar(server)
+        ids = [str(client.submit_order(market("KO", 1, client_order_id=f"o{number}")).id) for number in range(5)]
+
+        def found(**query):
+            return [row["client_order_id"] for row in server.get("/v2/orders", status="all", **query)]
+
+        assert found(direction="asc", limit=2) == ["o0", "o1"]
+        assert found(direction="asc", limit=2, after_order_id=ids[1]) == ["o2", "o3"]
+        assert found(direction="asc", after_order_id=ids[4]) == []
+        assert found(limit=2, before_order_id=ids[3]) == ["o2", "o1"]
+        assert found(after_order_id=ids[2]) == ["o4", "o3"]
+        assert found(direction="asc", before_order_id=ids[1]) == ["o0"]
+        for query in ({"after_order_id": "nobody"}, {"after_order_id": ids[0], "before_order_id": ids[1]}):
+            with pytest.raises(requests.HTTPError, match=r"400|422"):
+                found(**query)
+
+
 def test_orders_can_be_canceled_once_and_all_together(data):
     with serving(data, **PORTFOLIO) as server:
         client, updates = server.trading(), UpdateListener(server)
@@ -262,18 +270,18 @@ def test_a_day_order_expires_with_its_session(tmp_path):
             "sub-penny increment",
         ),
         (
-            StopOrderRequest(symbol="KO", qty=1, side=OrderSide.BUY, time_in_force=TimeInForce.DAY, stop_price=60),
+            StopOrderRequest(symbol="KO", qty=1, side=OrderSide.BUY, time_in_force=TimeInForce.DAY, stop_price=60.001),
             422,
-            40010001,
-            "stop_price is not supported",
+            42210000,
+            "invalid stop_price 60.001",
         ),
         (
-            MarketOrderRequest(symbol="KO", notional=100, side=OrderSide.BUY, time_in_force=TimeInForce.DAY),
+            MarketOrderRequest(symbol="KO", notional=0.5, side=OrderSide.BUY, time_in_force=TimeInForce.DAY),
             422,
             40010001,
-            "notional is not",
+            "notional must be >= 1",
         ),
-        (MarketOrderRequest(symbol="KO", qty=1, side=OrderSide.BUY, time_in_force=TimeInForce.OPG), 422, 40010001, "time_in_force 'opg'"),
+        (MarketOrderRequest(symbol="KO", qty=1, side=OrderSide.BUY, time_in_force=TimeInForce.OPG), 422, 42210000, "opg orders cannot be"),
     ],
 )
 def test_what_the_exchange_refuses_is_an_error_in_alpacas_form(data, order, status, code, message):
@@ -302,8 +310,9 @@ def test_an_unknown_path_is_an_error_in_json(data):
 
 def test_a_body_that_is_no_json_is_refused(data):
     with serving(data) as server:
-        answer = requests.post(f"{server.http}/v2/orders", data=b"{", headers=HEADERS, timeout=LIMIT_S)
-    assert answer.status_code == 400
+        bodies = (b"{", b"[" * 100_000, b" " * 2_000_000)
+        answers = [requests.post(f"{server.http}/v2/orders", data=body, headers=HEADERS, timeout=LIMIT_S) for body in bodies]
+    assert [answer.status_code for answer in answers] == [400, 400, 400]
 
 
 @pytest.mark.parametrize(
@@ -380,7 +389,15 @@ def test_activities_are_paged_and_hold_every_fill_and_fee(data):
         fees = page("FEE")
         assert {fee["description"].split(":")[0] for fee in fees} == {"SEC", "TAF"}
         assert {fee["date"] for fee in fees} == {"2024-07-01"}
-        assert len(client.get("/account/activities", {"activity_types": "FILL,FEE"})) == 15
+        assert [len(page("FILL", date=day)) for day in ("2024-06-30", "2024-07-01", "2024-07-02")] == [0, 5, 0]
+        # Both fees of the day are rounded up once: 15 shares at 50 USD and 27.80 a million are 0.0208, at 0.000166 a share 0.0025.
+        assert {
+            kind: sum(Decimal(fee["net_amount"]) for fee in fees if fee["description"].startswith(kind)) for kind in ("SEC", "TAF")
+        } == {
+            "SEC": Decimal("-0.03"),
+            "TAF": Decimal("-0.01"),
+        }
+        assert len(client.get("/account/activities", {"activity_types": "FILL,FEE"})) == 5 + len(fees)
 
 
 def test_history_ends_at_the_replays_clock(data):

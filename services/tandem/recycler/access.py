@@ -3,12 +3,15 @@
 import base64
 import binascii
 import hmac
+import time
 from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-CODE_UNAUTHORIZED, CODE_NOT_FOUND, CODE_PARAMETER = 40110000, 40410000, 40010001
+from tandem.recycler.rate_limit import RateLimit
+
+CODE_UNAUTHORIZED, CODE_NOT_FOUND, CODE_PARAMETER, CODE_TOO_MANY = 40110000, 40410000, 40010001, 42910000
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -22,10 +25,12 @@ class Refusal(Exception):
 
 
 class Keys:
-    """The key and secret that are accepted."""
+    """The key and secret that are accepted, and how often each key may ask the trading API."""
 
-    def __init__(self, key: str = "", secret: str = "") -> None:
+    def __init__(self, key: str = "", secret: str = "", *, rate_per_min: int = 0) -> None:
+        """rate_per_min: 0 for any number."""
         self._key, self._secret = key, secret
+        self._rate = RateLimit(rate_per_min)
 
     def accept(self, key: object, secret: object) -> bool:
         """Whether this pair may connect."""
@@ -35,16 +40,24 @@ class Keys:
             return True
         return hmac.compare_digest(key.encode(), self._key.encode()) and hmac.compare_digest(secret.encode(), self._secret.encode())
 
-    def guard(self, handler: Handler) -> Handler:
-        """The handler behind the check of a request's headers; it answers a Refusal."""
+    def guard(self, handler: Handler, *, is_limited: bool = False) -> Handler:
+        """The handler behind the check of a request's headers; it answers a Refusal. is_limited: it counts against the rate."""
 
         async def guarded(request: Request) -> Response:
-            if not self.accept(*_credentials(request)):
+            key, secret = _credentials(request)
+            if not self.accept(key, secret):
                 return Refusal(401, CODE_UNAUTHORIZED, "request is not authorized").response
+            headers = self._rate.headers(key, time.time()) if is_limited else {}
+            if headers is None:
+                refused = Refusal(429, CODE_TOO_MANY, "too many requests.").response
+                refused.headers.update(self._rate.refused_headers(time.time()))
+                return refused
             try:
-                return await handler(request)
+                answer = await handler(request)
             except Refusal as refusal:
-                return refusal.response
+                answer = refusal.response
+            answer.headers.update(headers)
+            return answer
 
         return guarded
 

@@ -10,24 +10,29 @@ import structlog
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import WebSocketRoute
 
-from tandem.adapters.calendar import session_grid
-from tandem.adapters.fees_file import load_fees
-from tandem.adapters.market_file import load_market_data
+from tandem.adapters.calendar import bar_ns, session_grid
 from tandem.adapters.telemetry import health_app
+from tandem.adapters.tick_build import TickStore
+from tandem.adapters.tick_store import StoreOptions, open_store
 from tandem.domain.errors import BadSetting, InvariantBroken
-from tandem.flow.exchange_records import Rules
 from tandem.recycler.access import Keys
 from tandem.recycler.data_api import DataApi
+from tandem.recycler.exchange_api import ExchangeApi
+from tandem.recycler.exchange_setup import Announcer, log_of, rate_of, rules_of, script_of, tape_of
+from tandem.recycler.faults import Armory, faults_from
+from tandem.recycler.faults_wire import FaultsApi, WireFaults
 from tandem.recycler.feed import Feed
 from tandem.recycler.feed_socket import FeedSocket
 from tandem.recycler.history import History
 from tandem.recycler.market import Market
 from tandem.recycler.options import RecyclerOptions
 from tandem.recycler.replay_api import ReplayApi
+from tandem.recycler.replay_headers import ReplayHeaders
 from tandem.recycler.replayer import Replayer
 from tandem.recycler.trading_api import TradingApi
 from tandem.recycler.updates import Updates
@@ -59,16 +64,23 @@ class Recycler:
 
     def __init__(self, options: RecyclerOptions) -> None:
         self.options = options
-        data = load_market_data(options.data)
+        self.armory = Armory(faults_from(options.faults))
+        self.store = _store(options)
+        data = self.store.data
         if data.ignored or data.empty_cells:
             log.warning("data_left_out", file=data.path.name, index_columns=data.ignored, empty_cells=data.empty_cells)
-        first_ns, last_ns = int(data.ticks["event_ns"][0]), int(data.ticks["event_ns"][-1])
+        first_ns, last_ns = int(self.store.event_ns[0]), int(self.store.event_ns[-1])
         grid = session_grid(options.bar, first_ns, last_ns + _AHEAD_NS)
-        rules = Rules(fees=load_fees(options.fees), half_spread_bps=options.half_spread_bps, strict=options.strict)
-        keys, history = Keys(options.key, options.secret), History(data, grid)
-        self.feed = Feed(data, history)
-        self.market = Market(data, grid, rules, options.cash_usd)
-        self.replayer = Replayer(self.market, self.feed, options)
+        keys, history = Keys(options.key, options.secret, rate_per_min=rate_of(options)), History(self.store, grid)
+        self.feed = Feed(self.store, history, send_limit_s=options.send_limit_s)
+        script, self.exchange_log = script_of(options, data.symbols), log_of(options)
+        self.market = Market(
+            data, grid, rules_of(options), options.cash_usd, tape_of(self.store, grid), script=script, log=self.exchange_log
+        )
+        announcer = Announcer(self.feed, data.symbols)
+        self.market.paper.on_directive = announcer.told
+        self.replayer = Replayer(self.market, self.feed, options, announcer)
+        self.feed.release(len(data.ticks))  # the schedule looked everywhere
         self.updates = Updates(
             keys,
             connections_max=options.connections_max,
@@ -84,6 +96,7 @@ class Recycler:
             keys,
             connections_max=options.connections_max,
             auth_limit_s=options.auth_limit_s,
+            symbols_max=options.symbols_max,
             greeting=self.replayer.greeting,
             subscribed=self._subscribed,
         )
@@ -91,20 +104,23 @@ class Recycler:
             routes=[
                 WebSocketRoute("/v2/{feed}", feed_socket.serve),
                 WebSocketRoute("/stream", self.updates.serve),
-                *DataApi(self.market, history).routes(keys),
+                *DataApi(self.market, self.feed, history).routes(keys),
                 *TradingApi(self.replayer).routes(keys),
                 *ReplayApi(self.replayer).routes(keys),
-                *health_app(lambda: None).routes,
+                *ExchangeApi(self.replayer).routes(keys),
+                *FaultsApi(self.armory).routes(keys),
+                *health_app("recycler", lambda: None).routes,
             ],
+            middleware=[Middleware(ReplayHeaders, replay_id=lambda: self.replayer.replay_id)],
             exception_handlers={HTTPException: _no_such_route, InvariantBroken: self._broken},
             lifespan=self._lifespan,
         )
-        log.info("data_loaded", file=data.path.name, symbols=len(data.symbols), ticks=len(data.ticks), bar=data.bar, digest=data.digest)
+        log.info("data_loaded", files=self.store.files, symbols=len(data.symbols), ticks=len(data.ticks), bar=data.bar, digest=data.digest)
 
     def config(self) -> uvicorn.Config:
         """How uvicorn serves it."""
         return uvicorn.Config(
-            self.app,
+            WireFaults(self.app, self.armory),
             log_level="warning",
             access_log=False,
             ws_per_message_deflate=False,  # costs more than the loopback or a cluster's network
@@ -122,6 +138,8 @@ class Recycler:
         player.add_done_callback(self._player_done)
         yield
         player.cancel()
+        if self.exchange_log is not None:
+            self.exchange_log.close()
 
     def _player_done(self, player: "asyncio.Task[None]") -> None:
         """The replay ends with the process only: a replay that broke must not look like a quiet market."""
@@ -137,6 +155,11 @@ class Recycler:
         log.error("recycler_failed", error=repr(error), exc_info=error)
         self.failed = True
         self.stop()
+
+
+def _store(options: RecyclerOptions) -> TickStore:
+    wanted = StoreOptions(symbols=options.symbols, session_only=options.session_only, twins=options.twins, bar_ns=bar_ns(options.bar))
+    return open_store(options.data, wanted, folder=options.spool)
 
 
 async def _no_such_route(_: Request, error: Exception) -> Response:

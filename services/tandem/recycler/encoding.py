@@ -1,35 +1,21 @@
-"""Market data as Alpaca's stream sends it: arrays of maps in MessagePack, or in JSON for a client that did not ask for MessagePack.
+"""The forms of the market-data stream: arrays of maps in MessagePack, or in JSON for a client that did not ask for MessagePack.
 
-Trades are the hot path: all fields of a trade but its symbol have a fixed width in MessagePack, so that numpy fills a table with one row
-of bytes per trade, and no Python object is made for any. The symbol stands last because its length varies.
-A file of trades says nothing of exchange, conditions and tape: x and z are "", c is [].
+Documents that the stream and REST share, bars, control messages and requests. Ticks are the hot path: tick_encoding.py.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
 import msgpack
-import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from tandem.domain.ids import Symbol
-from tandem.domain.market import TickArray
-from tandem.domain.units import NS_PER_S, rfc3339
+from tandem.domain.units import rfc3339
 from tandem.flow.trade_bars import BarTable
 
-# Many messages share a payload, as one at a time the websocket itself is the cost. The client refuses 1 MiB: 1024 trades are 80 kB.
+# Many messages share a payload, as one at a time the websocket itself is the cost. The client refuses 1 MiB: 1024 quotes are 110 kB.
 MESSAGES_MAX = 1024
-
-_HEAD = b"\x89\xa1T\xa1t\xa1x\xa0\xa1c\x90\xa1z\xa0"  # map of 9; T, x, c, z are constants
-_ID = len(_HEAD) + 3  # after the key and the type byte of a uint64
-_PRICE = _ID + 8 + 3  # float64
-_SIZE = _PRICE + 8 + 3  # uint32
-_TIME = _SIZE + 4 + 4  # fixext8 with the type -1
-_SYMBOL = _TIME + 8 + 2
-_TEMPLATE = _HEAD + b"\xa1i\xcf" + bytes(8) + b"\xa1p\xcb" + bytes(8) + b"\xa1s\xce" + bytes(4) + b"\xa1t\xd7\xff" + bytes(8) + b"\xa1S"
-assert len(_TEMPLATE) == _SYMBOL
 
 
 class Wire(StrEnum):
@@ -39,52 +25,19 @@ class Wire(StrEnum):
     JSON = "json"
 
 
-class TradeEncoder:
-    """Encodes the trades of a fixed list of symbols."""
-
-    def __init__(self, symbols: Sequence[Symbol]) -> None:
-        self._symbols = symbols
-        names = [bytes([0xA0 | len(name)]) + name.encode() for name in symbols]  # fixstr: at most 31 bytes, symbols have 10
-        width = _SYMBOL + max(map(len, names))
-        rows = b"".join((_TEMPLATE + name).ljust(width, b"\0") for name in names)
-        self._rows = np.frombuffer(rows, np.uint8).reshape(len(names), width)
-        lengths = np.array([_SYMBOL + len(name) for name in names])
-        self._used: NDArray[np.bool_] | None = np.arange(width) < lengths[:, None]
-        if len(set(lengths.tolist())) == 1:
-            self._used = None  # all rows have the same length: nothing to cut
-
-    def payloads(self, wire: Wire, ticks: TickArray) -> Iterator[bytes]:
-        """Payloads of at most MESSAGES_MAX trades each, in the order of the ticks."""
-        encode = self._msgpack if wire is Wire.MSGPACK else self._json
-        return (encode(ticks[start : start + MESSAGES_MAX]) for start in range(0, len(ticks), MESSAGES_MAX))
-
-    def _msgpack(self, ticks: TickArray) -> bytes:
-        number = ticks["symbol"]
-        rows = self._rows[number]  # a copy
-        seconds, nanoseconds = np.divmod(ticks["event_ns"], NS_PER_S)
-        _put(rows, _ID, ticks["trade_id"], ">i8")
-        _put(rows, _PRICE, ticks["price"], ">f8")
-        _put(rows, _SIZE, ticks["size"], ">u4")
-        _put(rows, _TIME, nanoseconds << 34 | seconds, ">i8")
-        body = rows if self._used is None else rows[self._used[number]]
-        return _array_head(len(ticks)) + body.tobytes()
-
-    def _json(self, ticks: TickArray) -> bytes:
-        columns = zip(
-            ticks["symbol"].tolist(),
-            ticks["trade_id"].tolist(),
-            ticks["price"].tolist(),
-            ticks["size"].tolist(),
-            ticks["event_ns"].tolist(),
-            strict=True,
-        )
-        return orjson.dumps([{"T": "t", **trade_document(self._symbols[n], *rest)} for n, *rest in columns])
-
-
-def trade_document(symbol: Symbol | None, trade_id: int, price: float, size: int, event_ns: int) -> dict[str, Any]:
-    """A trade in Alpaca's words; without S where the answer names the symbol elsewhere."""
+def trade_document(symbol: Symbol | None, tick: Any, sale: tuple[str, str]) -> dict[str, Any]:
+    """A trade in Alpaca's words; without S where the answer names the symbol elsewhere. sale: tape, and codes as a text."""
     named = {} if symbol is None else {"S": symbol}
-    return {**named, "i": trade_id, "x": "", "p": price, "s": size, "c": [], "z": "", "t": rfc3339(event_ns)}
+    tape, codes = sale
+    figures = {"i": int(tick["trade_id"]), "x": "", "p": float(tick["price"]), "s": int(tick["size"])}
+    return {**named, **figures, "c": list(codes), "z": tape, "t": rfc3339(int(tick["event_ns"]))}
+
+
+def quote_document(symbol: Symbol | None, bid: Any, ask: Any) -> dict[str, Any]:
+    """A quote in Alpaca's words, from its two ticks."""
+    named = {} if symbol is None else {"S": symbol}
+    sides = {"bx": "", "bp": float(bid["price"]), "bs": int(bid["size"]), "ax": "", "ap": float(ask["price"]), "as": int(ask["size"])}
+    return {**named, **sides, "c": [], "z": "", "t": rfc3339(int(bid["event_ns"]))}
 
 
 def bar_document(table: BarTable, row: int) -> dict[str, Any]:
@@ -102,9 +55,9 @@ def bar_document(table: BarTable, row: int) -> dict[str, Any]:
     }
 
 
-def bars_payload(wire: Wire, table: BarTable, rows: Sequence[int]) -> bytes:
-    """Bars as one payload of "b" messages. The caller keeps it below MESSAGES_MAX."""
-    messages = [{"T": "b", "S": table.symbols[int(table.symbol[row])], **bar_document(table, row)} for row in rows]
+def bars_payload(wire: Wire, table: BarTable, rows: Sequence[int], kind: str = "b") -> bytes:
+    """Bars as one payload of "b", "u" or "d" messages. The caller keeps it below MESSAGES_MAX."""
+    messages = [{"T": kind, "S": table.symbols[int(table.symbol[row])], **bar_document(table, row)} for row in rows]
     if wire is Wire.MSGPACK:
         return _packed([{**message, "t": msgpack.Timestamp.from_unix_nano(message["t"])} for message in messages])
     return orjson.dumps([{**message, "t": rfc3339(message["t"])} for message in messages])
@@ -113,6 +66,12 @@ def bars_payload(wire: Wire, table: BarTable, rows: Sequence[int]) -> bytes:
 def control_payload(wire: Wire, message: Mapping[str, Any]) -> bytes:
     """A control message, which is an array of one."""
     return _packed([message]) if wire is Wire.MSGPACK else orjson.dumps([message])
+
+
+def data_payload(wire: Wire, message: Mapping[str, Any], event_ns: int) -> bytes:
+    """One message of market data and its time."""
+    stamp = msgpack.Timestamp.from_unix_nano(event_ns) if wire is Wire.MSGPACK else rfc3339(event_ns)
+    return control_payload(wire, {**message, "t": stamp})
 
 
 def decode_request(wire: Wire, data: bytes) -> dict[str, Any]:
@@ -126,15 +85,10 @@ def decode_request(wire: Wire, data: bytes) -> dict[str, Any]:
     return request
 
 
-def _packed(messages: Sequence[Mapping[str, Any]]) -> bytes:
-    return bytes(msgpack.packb(messages))
-
-
-def _array_head(count: int) -> bytes:
+def array_head(count: int) -> bytes:
+    """The beginning of a MessagePack array."""
     return bytes([0x90 | count]) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
 
 
-def _put(rows: NDArray[np.uint8], offset: int, values: NDArray[Any], form: str) -> None:
-    """Write each value big-endian into its row."""
-    encoded = np.ascontiguousarray(values).astype(form)
-    rows[:, offset : offset + encoded.itemsize] = encoded.view(np.uint8).reshape(len(rows), encoded.itemsize)
+def _packed(messages: Sequence[Mapping[str, Any]]) -> bytes:
+    return bytes(msgpack.packb(messages))

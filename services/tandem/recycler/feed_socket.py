@@ -5,13 +5,14 @@ One coroutine for each client. It only answers; market data goes out through fee
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from tandem.recycler.access import Keys
 from tandem.recycler.encoding import Wire, control_payload, decode_request
-from tandem.recycler.feed import BARS, CHANNELS, EVERY, SILENT, TRADES, Feed, Subscriber, refused
+from tandem.recycler.feed import CHANNELS, EVERY, QUOTES, TRADES, Feed, Subscriber, refused
 
 FEEDS = ("iex", "sip")
 _MSGPACK_TYPE = "application/msgpack"
@@ -27,20 +28,22 @@ class FeedSocket:
         *,
         connections_max: int,
         auth_limit_s: float,
+        symbols_max: int,
         greeting: Callable[[], list[Mapping[str, Any]]],
         subscribed: Callable[[], None],
     ) -> None:
-        """greeting: what a client is told after its first subscription. subscribed: called at each subscription to something."""
+        """symbols_max: that a client may ask trades and quotes of, 0: any number. greeting: what it is told after its first subscription.
+        subscribed: called at each subscription to something."""
         self._feed, self._keys = feed, keys
         self._connections_max, self._auth_limit_s = connections_max, auth_limit_s
-        self._greeting, self._subscribed = greeting, subscribed
+        self._symbols_max, self._greeting, self._subscribed = symbols_max, greeting, subscribed
 
     async def serve(self, socket: WebSocket) -> None:
         """One client, from its connection to its end."""
         await socket.accept()
         wire = Wire.MSGPACK if socket.headers.get("content-type", "").lower() == _MSGPACK_TYPE else Wire.JSON
         client = _Client(socket, wire)
-        subscriber = Subscriber(wire=wire, send=client.send)
+        subscriber = Subscriber(wire=wire, send=client.send, dismiss=client.dismiss_slow)
         try:
             await client.say({"T": "success", "msg": "connected"})
             if await self._authenticated(client, socket.path_params["feed"]):
@@ -89,17 +92,25 @@ class FeedSocket:
 
     async def _subscribe(self, client: "_Client", subscriber: Subscriber, channels: Mapping[str, list[str]]) -> None:
         """Take over what the recording can serve, name what it cannot, then tell where the replay is."""
-        for code, message in refused(channels, self._feed.symbols):
+        for code, message in refused(channels, self._feed):
             await client.error(code, message)
         is_first = not any(subscriber.channels.values())
-        accepted = {channel: {n for n in names if n == EVERY or n in self._feed.symbols} for channel, names in channels.items()}
-        for channel in (TRADES, BARS, *SILENT):
-            subscriber.channels[channel] |= accepted.get(channel, set())
+        accepted = {
+            channel: {name for name in names if name == EVERY or name in self._feed.symbols}
+            for channel, names in channels.items()
+            if self._feed.has(channel)
+        }
+        asked = {name for channel in (TRADES, QUOTES) for name in subscriber.channels[channel] | accepted.get(channel, set())}
+        if self._symbols_max and (EVERY in asked or len(asked) > self._symbols_max):
+            await client.error(405, "symbol limit exceeded")
+            return
+        for channel, names in accepted.items():
+            subscriber.channels[channel] |= names
         await client.say(_subscriptions(subscriber))
         greeting = self._greeting()
         for told in greeting if is_first else greeting[:1]:
             await client.say(told)
-        if subscriber.channels[TRADES] or subscriber.channels[BARS]:
+        if any(subscriber.channels.values()):
             self._subscribed()
 
 
@@ -108,6 +119,7 @@ class _Client:
 
     def __init__(self, socket: WebSocket, wire: Wire) -> None:
         self._socket, self._wire = socket, wire
+        self._farewell: asyncio.Task[None] | None = None  # held, as the event loop does not
 
     async def send(self, payload: bytes) -> None:
         """Send bytes, as text to a client that speaks JSON; waits while the client is slow. Raises WebSocketDisconnect."""
@@ -128,6 +140,14 @@ class _Client:
         await self.error(code, message)
         await self._socket.close()
         return False
+
+    async def dismiss_slow(self) -> None:
+        """A client that does not read: it finds the reason and the end of the connection when it does. Nobody waits for that."""
+        self._farewell = asyncio.create_task(self._leave())
+
+    async def _leave(self) -> None:
+        with suppress(WebSocketDisconnect, RuntimeError):  # it has gone in the meantime
+            await self.dismiss(407, "slow client")
 
     async def request(self) -> dict[str, Any] | None:
         """The next request; None for one that could not be read, of which the client was told."""

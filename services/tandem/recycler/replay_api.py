@@ -102,13 +102,18 @@ class ReplayApi:
         return self._answer()
 
     async def acknowledge(self, request: Request) -> Response:
-        """{"name": text, "watermark_ns": number}: this participant is done with everything before the watermark."""
+        """{"name": text, "watermark_ns": number}: this participant is done with everything before the watermark.
+
+        With {"replay_id": text} it counts for that replay only: one that was left meanwhile leaves its word behind.
+        """
         body = await body_of(request)
         watermark_ns = body.get("watermark_ns")
         if not isinstance(watermark_ns, int) or isinstance(watermark_ns, bool) or watermark_ns < 0:
             raise bad(f"watermark_ns: found {watermark_ns!r}, must be nanoseconds since 1970 as a whole number")
+        if not isinstance(replay_id := body.get("replay_id", ""), str):
+            raise bad(f"replay_id: found {replay_id!r}, must be text")
         try:
-            self._replayer.acknowledge(str(body.get("name")), watermark_ns)
+            self._replayer.acknowledge(str(body.get("name")), watermark_ns, replay_id)
         except BadSetting as error:
             raise Refusal(404, CODE_NOT_FOUND, str(error)) from error
         return self._answer()
@@ -126,7 +131,7 @@ def status_document(replayer: Replayer) -> dict[str, Any]:
         "state": replayer.state.value,
         "replay_id": replayer.replay_id,
         "source": Source.RECYCLED.value,
-        "data": market.data.path.name,
+        "data": ", ".join(replayer.feed.files),
         "digest": market.data.digest,
         "mode": options.mode.value,
         "lockstep": options.lockstep,
@@ -147,6 +152,7 @@ def status_document(replayer: Replayer) -> dict[str, Any]:
         "participants": [{"name": name, "acked_ns": acked} for name, acked in replayer.lockstep.acked_ns.items()],
         "waiting_for": list(replayer.waiting_for),
         "late": list(replayer.late),
+        "synthetic": dict(replayer.feed.synthetic),
         "subscribers": len(replayer.feed.subscribers),
     }
 

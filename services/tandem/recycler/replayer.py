@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from enum import StrEnum
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from tandem.domain.market import Source
 from tandem.domain.units import NS_PER_S
 from tandem.flow import lockstep
 from tandem.flow.replay import Mode, Schedule, Step, market_time_ns, position, replay_id, schedule
+from tandem.recycler.exchange_setup import Announcer
 from tandem.recycler.feed import Feed
 from tandem.recycler.market import Market
 from tandem.recycler.options import MAX_SPEED, RecyclerOptions
@@ -47,12 +47,14 @@ class State(StrEnum):
 class Replayer:
     """One replay after another over one recording."""
 
-    def __init__(self, market: Market, feed: Feed, options: RecyclerOptions) -> None:
+    def __init__(self, market: Market, feed: Feed, options: RecyclerOptions, announcer: Announcer) -> None:
         self.market, self.feed, self.options = market, feed, options
+        self._announcer = announcer
         self.updates: Updates | None = None
         self.gate = asyncio.Lock()  # held while a step is played in lockstep with participants
         self.speed = options.speed
         self.plan: Schedule = schedule(market.tape.event_ns, market.grid, from_ns=options.from_ns, to_ns=options.to_ns)
+        self.start_ns = 0  # event time of this pass's first tick: what is older, its stream never held
         self.watermark_ns = 0  # 0: none yet in this pass
         self.bars = 0
         self.lockstep = lockstep.lockstep(options.participants)
@@ -64,7 +66,7 @@ class Replayer:
         self._pass_number = 0
         self._changed = asyncio.Event()
         self._anchor: tuple[float, float] | None = None  # wall seconds, market nanoseconds: the pace counts from here
-        self._begin(0)
+        self._first = self._go_on()  # the step to play first
 
     # What it says
 
@@ -80,12 +82,23 @@ class Replayer:
 
     def greeting(self) -> list[Mapping[str, Any]]:
         """What a subscriber of market data is told: which replay this is, and where it is."""
-        start = {"T": "tandem.replay", "replay_id": self.replay_id, "source": Source.RECYCLED.value, "lockstep": self.options.lockstep}
+        start = {
+            "T": "tandem.replay",
+            "replay_id": self.replay_id,
+            "source": Source.RECYCLED.value,
+            "lockstep": self.options.lockstep,
+            "start_ns": self.start_ns,
+            **({"synthetic": dict(self.feed.synthetic)} if self.feed.synthetic else {}),
+        }
         return [start, *([{"T": "tandem.heartbeat", **self._heartbeat()}] if self.watermark_ns else [])]
 
     def stream_heartbeat(self) -> Mapping[str, Any] | None:
-        """The last heartbeat as the trade_updates stream words it, None before the first."""
-        return {"stream": "tandem.heartbeat", "data": self._heartbeat()} if self.watermark_ns else None
+        """The last heartbeat as the trade_updates stream words it, None before the first.
+
+        charges: how many there have been; a participant that knows as many need not ask for them.
+        """
+        data = {**self._heartbeat(), "charges": self.market.book.charges}
+        return {"stream": "tandem.heartbeat", "data": data} if self.watermark_ns else None
 
     def _heartbeat(self) -> dict[str, Any]:
         return {
@@ -128,7 +141,7 @@ class Replayer:
         self._changed.set()
 
     def seek(self, event_ns: int) -> None:
-        """Begin a new pass, with a new account, at the first bar that closes after a time."""
+        """Begin a new pass, with a new account, at the first bar that closes after a time; once the bar being decided is, in lockstep."""
         self._seek_number = position(self.plan, event_ns)
         self._changed.set()
 
@@ -136,9 +149,10 @@ class Replayer:
         """Wait for this participant from the next watermark on; for the one it is waiting at, too."""
         self.lockstep = lockstep.register(self.lockstep, name)
 
-    def acknowledge(self, name: str, watermark_ns: int) -> None:
-        """A participant is done with everything before a watermark."""
-        self.lockstep = lockstep.acknowledge(self.lockstep, name, watermark_ns)
+    def acknowledge(self, name: str, watermark_ns: int, replay_id: str = "") -> None:
+        """A participant is done with everything before a watermark. replay_id: of which pass; one that was left counts for nothing."""
+        is_of_this = replay_id in ("", self.replay_id)
+        self.lockstep = lockstep.acknowledge(self.lockstep, name, watermark_ns if is_of_this else 0)
         self._changed.set()
 
     def remove(self, name: str) -> None:
@@ -152,16 +166,43 @@ class Replayer:
     async def run(self) -> None:
         """Play until cancelled."""
         await self._until(lambda: self._started)
-        first = 0
+        first = self._first
+        if self.watermark_ns and first < len(self.plan):  # of a recycler that ran before: who it was waiting for may not have decided
+            await self._wait_for_acks()
         while True:
-            await self._play_pass(first)
+            if first < len(self.plan):
+                await self._play_pass(first)
+            else:
+                self._doing = State.ENDED
             if self._seek_number is None and self.options.mode is not Mode.LOOP:
                 await self._until(lambda: self._seek_number is not None)
             elif self._seek_number is None:
                 await self._wait_for_acks()
+            await self._let_finish()
             first, self._seek_number = self._seek_number or 0, None
             self._pass_number += 1
             self._begin(first)
+
+    def _go_on(self) -> int:
+        """Begin, or take up the replay that the exchange's log tells of; the step to play next. Raises BadSetting if it is another one."""
+        found = self.market.paper.resumption
+        if found is None:
+            self._begin(0)
+            return 0
+        self._pass_number = found.number
+        self._begin(found.first)
+        self.market.recover()
+        log.info("replay_resumed", replay_id=self.replay_id, watermark_ns=found.watermark_ns, bars=found.bars)
+        if not found.watermark_ns:
+            return found.first
+        self._started = True
+        self.watermark_ns, self.bars = found.watermark_ns, found.bars
+        for name in found.participants:  # they are waited for from here on, as before
+            self.register(name)
+        number = int(np.searchsorted(self.plan.watermark_ns, found.watermark_ns, side="right"))
+        place = self.plan.step(number).start if number < len(self.plan) else int(self.plan.stop[-1])
+        self.feed.begin(place, found.watermark_ns)
+        return number
 
     def _begin(self, first: int) -> None:
         step = self.plan.step(first)
@@ -174,13 +215,16 @@ class Replayer:
             options.cash_usd,
             self.market.rules,
             options.label,
+            *self.market.paper.id_parts,
             first,
             pass_number=self._pass_number,
         )
         event_ns = self.market.tape.event_ns
         now_ns = int(event_ns[step.start]) - 1 if step.start < len(event_ns) else int(event_ns[-1])
-        self.market.begin(name, place=step.start, now_ns=now_ns)
-        self.feed.begin(now_ns)
+        self.start_ns = now_ns + 1
+        header = {"number": self._pass_number, "first": first, "digest": self.market.data.digest}
+        self.market.begin(name, place=step.start, now_ns=now_ns, header=header)
+        self.feed.begin(step.start, now_ns)
         self.lockstep = lockstep.restart(self.lockstep)
         self.watermark_ns, self.bars, self._anchor = 0, 0, None
 
@@ -214,10 +258,13 @@ class Replayer:
                 await self._until(lambda: self._steps_left != 0 or self._seek_number is not None)
             if self._seek_number is not None:
                 return False
-            stop = await self._due(place, min(place + _BLOCK_TICKS, step.stop))
+            stop = self.feed.whole(await self._due(place, min(place + _BLOCK_TICKS, step.stop)))
             if stop > place:
-                await self.feed.send(place, stop, int(self.market.tape.event_ns[stop - 1]))
+                until_ns = int(self.market.tape.event_ns[stop - 1])
+                self._announcer.ahead(self.market.paper.agenda.waiting, until_ns)
+                await self.feed.send(place, stop, until_ns)
                 self.market.advance(stop)
+                self.feed.release(stop)
                 place = stop
                 await self._let_others()
         while self.speed != MAX_SPEED and not step.end_of_stream and self._seek_number is None:
@@ -230,7 +277,7 @@ class Replayer:
         """The place up to which ticks are due; naps when none is."""
         if self.speed == MAX_SPEED:
             return stop
-        times = self._market_ns[place:stop]
+        times = self._clock_ns(self.market.tape.event_ns[place:stop])
         rest_s = self._rest_s(float(times[0]))
         if rest_s > 0:
             await asyncio.sleep(min(rest_s, _NAP_S_MAX))
@@ -249,13 +296,14 @@ class Replayer:
     async def _reach(self, step: Step) -> None:
         """Everything before the watermark is out: say so, on both streams."""
         await self.feed.send(step.stop, step.stop, step.watermark_ns)
-        self.market.reach(step.watermark_ns)
+        self.market.reach(step.watermark_ns, end_of_stream=step.end_of_stream, participants=tuple(self.lockstep.acked_ns))
+        await self.feed.flush()
         self.watermark_ns = step.watermark_ns
         self._doing = State.ENDED if step.end_of_stream else State.RUNNING
         self.bars += 0 if step.end_of_stream else 1
         gauge("recycler_watermark_seconds").set(step.watermark_ns / NS_PER_S)
-        if self.updates is not None:
-            self.updates.tell({"stream": "tandem.heartbeat", "data": self._heartbeat()})
+        if self.updates is not None and (heartbeat := self.stream_heartbeat()) is not None:
+            self.updates.tell(heartbeat)
         await self.feed.tell({"T": "tandem.heartbeat", **self._heartbeat()})
         await self._let_others()
 
@@ -282,6 +330,16 @@ class Replayer:
         if self._anchor is not None:  # the clock stood still: nothing to catch up with
             self._anchor = (time.monotonic(), self._market_ns_at(self.watermark_ns))
 
+    async def _let_finish(self) -> None:
+        """Before another pass: who decides the last bar does so on the account of this one. Who is late is left behind."""
+        deadline_s = time.monotonic() + self.options.ack_limit_s
+        while self.options.lockstep and self.lockstep.waiting_for(self.watermark_ns):
+            if (rest_s := deadline_s - time.monotonic()) <= 0:
+                log.warning("participants_left", participants=self.lockstep.waiting_for(self.watermark_ns), replay_id=self.replay_id)
+                return
+            self._doing = State.WAITING
+            await self._pause_until_changed(rest_s)
+
     def _name_late(self, names: tuple[str, ...]) -> None:
         for name in {*self.late, *names}:
             gauge("recycler_participant_late").labels(participant=name).set(1 if name in names else 0)
@@ -299,9 +357,9 @@ class Replayer:
         with suppress(TimeoutError):  # the caller looks at the clock
             await asyncio.wait_for(self._changed.wait(), limit_s)
 
-    @cached_property
-    def _market_ns(self) -> NDArray[np.int64]:
-        return market_time_ns(self.market.grid, self.market.tape.event_ns)
+    def _clock_ns(self, event_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The clock that a paced replay follows: time in sessions, or with gaps all time."""
+        return event_ns if self.options.gaps else market_time_ns(self.market.grid, event_ns)
 
     def _market_ns_at(self, event_ns: int) -> float:
-        return float(market_time_ns(self.market.grid, np.array([event_ns], np.int64))[0])
+        return float(self._clock_ns(np.array([event_ns], np.int64))[0])

@@ -4,8 +4,10 @@ Every handler is a coroutine without a wait between reading and changing the mar
 account passes the replay's gate first: in lockstep with participants an order is accepted at a watermark only.
 """
 
+from collections.abc import Iterator
+from datetime import timedelta
 from decimal import ROUND_DOWN, Decimal
-from itertools import islice
+from itertools import dropwhile, islice, takewhile
 from typing import Any
 
 from starlette.requests import Request
@@ -13,21 +15,23 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tandem.adapters.calendar import session_grid
+from tandem.adapters.new_york import midnight_ns
 from tandem.domain.ids import Symbol
 from tandem.domain.trading import Side
-from tandem.flow.exchange_records import Filled, Rejected
+from tandem.domain.units import utc
+from tandem.flow.exchange_events import Rejected, ReplaceRefused
 from tandem.recycler import views
 from tandem.recycler.access import CODE_NOT_FOUND, CODE_PARAMETER, Keys, Refusal
-from tandem.recycler.book import OrderRecord, Status
-from tandem.recycler.order_body import OrderBody, order_body
-from tandem.recycler.parameters import amount, bad, body_of, one_of, symbols_of, time_of, whole
+from tandem.recycler.book import OrderRecord
+from tandem.recycler.order_body import OrderBody, change_body, order_body
+from tandem.recycler.parameters import amount, bad, body_of, date_of, one_of, symbols_of, time_of, whole
 from tandem.recycler.replayer import Replayer
 
 _CODE_ORDER = 42210000
 _ORDERS_MAX, _ORDERS_DEFAULT = 500, 50  # Alpaca's
 _ACTIVITIES_MAX = 100  # a page, Alpaca's
 _SHARE = Decimal("0.000000001")
-_KINDS = ("FILL", "FEE")
+_KINDS = tuple(views.KINDS)
 _TIME_MAX_NS = 7_258_118_400 * 1_000_000_000  # 2200
 
 
@@ -63,7 +67,7 @@ class TradingApi:
             ("/clock", "GET", self.clock),
             ("/calendar", "GET", self.calendar),
         ]
-        return [Route("/v2" + path, keys.guard(handler), methods=[method]) for path, method, handler in table]
+        return [Route("/v2" + path, keys.guard(handler, is_limited=True), methods=[method]) for path, method, handler in table]
 
     async def submit(self, request: Request) -> Response:
         """Submit an order. A client_order_id that was used before is refused, which is what makes a repeated request safe."""
@@ -74,23 +78,19 @@ class TradingApi:
             return JSONResponse(self._submitted(body))
 
     def _submitted(self, body: OrderBody) -> dict[str, Any]:
-        if body.client_order_id is not None and self._market.book.by_client_order_id(body.client_order_id) is not None:
-            raise Refusal(422, CODE_PARAMETER, "client_order_id must be unique")
-        answer = self._market.submit(
-            symbol=body.symbol,
-            side=body.side,
-            qty=body.qty,
-            limit_usd=body.limit_usd,
-            time_in_force=body.time_in_force,
-            extended_hours=body.extended_hours,
-            client_order_id=body.client_order_id,
-        )
+        self._check_new(body.client_order_id)
+        answer = self._market.submit(body)
         if isinstance(answer, Rejected):
             raise Refusal(answer.status, answer.code, answer.message, **answer.details)
-        return views.order(self._record(answer.order.order_id), status="accepted")
+        record = self._record(answer.order.order_id)
+        return views.order(record, status="accepted", legs=self._market.book.legs(record))
+
+    def _check_new(self, client_order_id: str | None) -> None:
+        if client_order_id is not None and self._market.book.by_client_order_id(client_order_id) is not None:
+            raise Refusal(422, CODE_PARAMETER, "client_order_id must be unique")
 
     async def orders(self, request: Request) -> Response:
-        """Orders by status, time, side and symbol; the newest first unless asked otherwise."""
+        """Orders by status, time, side and symbol, or after or before an order; the newest first unless asked otherwise."""
         status = one_of(request, "status", ("open", "closed", "all"))
         side = one_of(request, "side", ("", "buy", "sell"))
         newest_first = one_of(request, "direction", ("desc", "asc")) == "desc"
@@ -100,15 +100,37 @@ class TradingApi:
         def wanted(record: OrderRecord) -> bool:
             order = record.order
             return (
-                (status == "all" or (record.status is Status.NEW) == (status == "open"))
+                (status == "all" or record.status.is_open == (status == "open"))
                 and (not side or order.side.value == side)
                 and (symbols is None or order.symbol in symbols)
                 and after_ns < order.accepted_ns <= until_ns
             )
 
-        found = filter(wanted, self._market.book.orders(newest_first=newest_first))
+        nested = request.query_params.get("nested", "").lower() == "true"
+        book = self._market.book
+        found = (
+            record
+            for record in filter(wanted, self._beside(request, newest_first=newest_first))
+            if not nested or record.order.group in {"", record.order.order_id}  # a leg is told under its parent then
+        )
         limit = whole(request, "limit", default=_ORDERS_DEFAULT, high=_ORDERS_MAX)
-        return JSONResponse([views.order(record) for record in islice(found, limit)])
+        return JSONResponse([views.order(record, legs=book.legs(record) if nested else None) for record in islice(found, limit)])
+
+    def _beside(self, request: Request, *, newest_first: bool) -> Iterator[OrderRecord]:
+        """The orders that were accepted after the one in after_order_id, or before that in before_order_id; all of them without."""
+        ids = {name: request.query_params.get(name, "") for name in ("after_order_id", "before_order_id")}
+        book = self._market.book
+        for name, order_id in ids.items():
+            if order_id and book.order(order_id) is None:
+                raise bad(f"{name} {order_id!r}: no such order")
+        if all(ids.values()):
+            raise bad("after_order_id and before_order_id: found both, one of them is allowed")
+        after, before = ids.values()
+        first, last = (before, after) if newest_first else (after, before)
+        records = book.orders(newest_first=newest_first)
+        if first:
+            records = islice(dropwhile(lambda record: record.order.order_id != first, records), 1, None)
+        return takewhile(lambda record: record.order.order_id != last, records) if last else records
 
     async def order_by_client_id(self, request: Request) -> Response:
         """The order under the client's id."""
@@ -119,12 +141,22 @@ class TradingApi:
 
     async def order(self, request: Request) -> Response:
         """The order under the exchange's id."""
-        return JSONResponse(views.order(self._record(request.path_params["order_id"])))
+        record = self._record(request.path_params["order_id"])
+        nested = request.query_params.get("nested", "").lower() == "true"
+        return JSONResponse(views.order(record, legs=self._market.book.legs(record) if nested else None))
 
     async def replace(self, request: Request) -> Response:
-        """Not offered."""
-        self._record(request.path_params["order_id"])
-        raise Refusal(422, _CODE_ORDER, "orders cannot be replaced at the paper exchange: cancel it and submit another")
+        """Put another order in the place of a working one. The answer is the new order; the old one if the request waits."""
+        body = change_body(await body_of(request))
+        async with self._replayer.gate:
+            record = self._record(request.path_params["order_id"])
+            self._check_new(body.client_order_id)
+            if not record.status.is_open:
+                raise Refusal(422, _CODE_ORDER, f'order is already in "{record.status.value}" state')
+            answer = self._market.paper.replace(record.order.order_id, body)
+            if isinstance(answer, ReplaceRefused):
+                raise Refusal(answer.status, answer.code, answer.message, **answer.details)
+            return JSONResponse(views.order(self._record(answer), status=None if answer == record.order.order_id else "accepted"))
 
     async def cancel(self, request: Request) -> Response:
         """Cancel a working order."""
@@ -142,8 +174,12 @@ class TradingApi:
         return JSONResponse(answers, status_code=207)
 
     def _cancelled(self) -> list[dict[str, Any]]:
-        ids = list(self._market.state.orders)
-        return [{"id": order_id, "status": 200 if self._market.cancel(order_id) else 422, "body": None} for order_id in ids]
+        answers = []
+        for order_id in list(self._market.state.orders):
+            was_open = order_id in self._market.state.orders  # an order before it may have taken it along
+            done = self._market.cancel(order_id) if was_open else True
+            answers.append({"id": order_id, "status": 200 if done else 422, "body": None})
+        return answers
 
     async def positions(self, _: Request) -> Response:
         """All holdings, by symbol."""
@@ -183,7 +219,7 @@ class TradingApi:
 
     def _closed(self, symbol: Symbol, qty: Decimal) -> dict[str, Any]:
         side = Side.SELL if self._market.state.holdings[symbol].qty > 0 else Side.BUY
-        answer = self._market.submit(symbol=symbol, side=side, qty=qty)
+        answer = self._market.submit(OrderBody(symbol=symbol, side=side, qty=qty))
         if isinstance(answer, Rejected):
             raise Refusal(answer.status, answer.code, answer.message, **answer.details)
         return views.order(self._record(answer.order.order_id), status="accepted")
@@ -199,11 +235,15 @@ class TradingApi:
         kinds = named.upper().split(",")
         newest_first = one_of(request, "direction", ("desc", "asc")) == "desc"
         after_ns, until_ns = time_of(request, "after", -1), time_of(request, "until", _TIME_MAX_NS)
+        if (day := date_of(request, "date")) is not None:
+            if day.year >= utc(_TIME_MAX_NS).year:
+                raise bad(f"date: found {day}, must be before {utc(_TIME_MAX_NS):%Y-%m-%d}")
+            after_ns, until_ns = midnight_ns(day.isoformat()) - 1, midnight_ns((day + timedelta(days=1)).isoformat()) - 1
         size = whole(request, "page_size", default=_ACTIVITIES_MAX, high=_ACTIVITIES_MAX)
         found = [
             (place, activity)
             for place, activity in self._market.book.activities(after_ns=after_ns, until_ns=until_ns)
-            if ("FILL" if isinstance(activity, Filled) else "FEE") in kinds
+            if views.kind_of(activity) in kinds
         ]
         if newest_first:
             found.reverse()
@@ -215,11 +255,14 @@ class TradingApi:
 
     async def assets(self, _: Request) -> Response:
         """Every symbol of the recording."""
-        return JSONResponse([views.asset(symbol) for symbol in self._market.data.symbols])
+        return JSONResponse([self._asset(symbol) for symbol in self._market.data.symbols])
 
     async def asset(self, request: Request) -> Response:
         """One symbol of the recording."""
-        return JSONResponse(views.asset(self._symbol(request)))
+        return JSONResponse(self._asset(self._symbol(request)))
+
+    def _asset(self, symbol: Symbol) -> dict[str, Any]:
+        return views.asset(symbol, self._market.state.conditions.of(symbol))
 
     async def clock(self, _: Request) -> Response:
         """The replay's clock."""

@@ -3,6 +3,7 @@
 Only shapes values; every figure comes from flow/.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -13,7 +14,8 @@ import numpy as np
 from tandem.domain.ids import Symbol, derived_uuid
 from tandem.domain.market import SessionGrid
 from tandem.domain.units import CENT, NS_PER_S, rfc3339
-from tandem.flow.exchange_records import Charged, ExchangeState, Filled, Holding, Rules
+from tandem.flow.exchange_events import Booked, Booking, Charged, Filled
+from tandem.flow.exchange_records import ExchangeState, Flags, Holding, Rules
 from tandem.flow.order_checks import buying_power_usd, equity_usd, gross_usd, held_for_orders
 from tandem.recycler.book import Activity, OrderRecord, Status, Update, activity_id
 
@@ -22,6 +24,8 @@ _NEW_YORK = ZoneInfo("America/New_York")
 _INITIAL_MARGIN = Decimal("0.5")  # Regulation T
 _MAINTENANCE_LONG, _MAINTENANCE_SHORT = Decimal("0.25"), Decimal("0.30")  # FINRA rule 4210, as Alpaca applies it
 _RATIO = Decimal("0.000001")
+_PRICE = Decimal("0.000000001")
+EXECUTIONS = ("fill", "partial_fill")
 
 
 def asset_id(symbol: Symbol) -> str:
@@ -34,60 +38,64 @@ def text(value: Decimal) -> str:
     return f"{value.normalize():f}" if value else "0"
 
 
-def order(record: OrderRecord, *, status: str | None = None) -> dict[str, Any]:
+def order(record: OrderRecord, *, status: str | None = None, legs: Sequence[OrderRecord] | None = None) -> dict[str, Any]:
     """An order with all the keys of Alpaca's; `status` overrides its status, for the answer to its submission."""
     working, fill = record.order, record.fill
-    kind = "market" if working.limit_usd is None else "limit"
-    accepted = rfc3339(working.accepted_ns)
+    accepted, updated = rfc3339(working.accepted_ns), rfc3339(record.updated_ns)
     return {
         "id": working.order_id,
         "client_order_id": working.client_order_id,
         "created_at": accepted,
-        "updated_at": rfc3339(record.updated_ns),
+        "updated_at": updated,
         "submitted_at": accepted,
-        "filled_at": rfc3339(fill.event_ns) if fill else None,
-        "expired_at": rfc3339(record.updated_ns) if record.status is Status.EXPIRED else None,
+        "filled_at": rfc3339(fill.event_ns) if fill and record.status is Status.FILLED else None,
+        "expired_at": updated if record.status is Status.EXPIRED else None,
         "expires_at": rfc3339(working.expires_ns) if working.expires_ns is not None else None,
-        "canceled_at": rfc3339(record.updated_ns) if record.status is Status.CANCELED else None,
-        "failed_at": None,
-        "replaced_at": None,
-        "replaced_by": None,
-        "replaces": None,
+        "canceled_at": updated if record.status is Status.CANCELED else None,
+        "failed_at": updated if record.status is Status.REJECTED else None,
+        "replaced_at": updated if record.status is Status.REPLACED else None,
+        "replaced_by": record.replaced_by or None,
+        "replaces": working.replaces or None,
         "asset_id": asset_id(working.symbol),
         "symbol": working.symbol,
         "asset_class": "us_equity",
-        "notional": None,
-        "qty": text(working.qty),
-        "filled_qty": text(working.qty) if fill else "0",
-        "filled_avg_price": text(fill.price_usd) if fill else None,
-        "order_class": "",
-        "order_type": kind,
-        "type": kind,
+        "notional": _maybe(working.notional_usd),
+        "qty": text(working.qty) if working.notional_usd is None else None,
+        "filled_qty": text(working.filled_qty),
+        "filled_avg_price": text((working.filled_usd / working.filled_qty).quantize(_PRICE)) if working.filled_qty else None,
+        "order_class": working.order_class.value,
+        "order_type": working.kind.value,
+        "type": working.kind.value,
         "side": working.side.value,
         "time_in_force": working.time_in_force.value,
-        "limit_price": None if working.limit_usd is None else text(working.limit_usd),
-        "stop_price": None,
+        "limit_price": _maybe(working.limit_usd),
+        "stop_price": _maybe(working.stop_usd),
         "status": status or record.status.value,
         "extended_hours": working.extended_hours,
-        "legs": None,
-        "trail_percent": None,
-        "trail_price": None,
-        "hwm": None,
+        "legs": [order(leg) for leg in legs] if legs else None,
+        "trail_percent": _maybe(working.trail_percent),
+        "trail_price": _maybe(working.trail_usd),
+        "hwm": _maybe(working.mark_usd),
         "position_intent": None,
+        **({"reject_reason": record.reason} if record.reason else {}),
     }
+
+
+def _maybe(value: Decimal | None) -> str | None:
+    return None if value is None else text(value)
 
 
 def update(found: Update) -> dict[str, Any]:
     """A message of the trade_updates stream."""
     data: dict[str, Any] = {"event": found.event, "order": order(found.record), "timestamp": rfc3339(found.event_ns)}
     fill = found.record.fill
-    if fill is None:
+    if fill is None or found.event not in EXECUTIONS:
         data["execution_id"] = derived_uuid("event", found.event, found.record.order.order_id)
     else:
         data |= {
             "execution_id": fill.execution_id,
             "price": text(fill.price_usd),
-            "qty": text(fill.order.qty),
+            "qty": text(fill.qty),
             "position_qty": text(fill.position_qty),
         }
     return {"stream": "trade_updates", "data": data}
@@ -159,7 +167,7 @@ def account(rules: Rules, state: ExchangeState, created_ns: int) -> dict[str, An
     }
 
 
-def asset(symbol: Symbol) -> dict[str, Any]:
+def asset(symbol: Symbol, flags: Flags) -> dict[str, Any]:
     """An asset. The recording does not say where it is listed."""
     return {
         "id": asset_id(symbol),
@@ -168,48 +176,85 @@ def asset(symbol: Symbol) -> dict[str, Any]:
         "symbol": symbol,
         "name": symbol,
         "status": "active",
-        "tradable": True,
+        "tradable": flags.tradable,
         "marginable": True,
-        "shortable": True,
-        "easy_to_borrow": True,
-        "borrow_status": "easy_to_borrow",
+        "shortable": flags.shortable,
+        "easy_to_borrow": flags.shortable and flags.easy_to_borrow,
+        "borrow_status": _borrow_status(flags),
         "fractionable": True,
         "maintenance_margin_requirement": 25,
         "attributes": [],
     }
 
 
-def activity(found: Activity) -> dict[str, Any]:
-    """A fill or a fee. A fee carries more than Alpaca's: its time, and the order and execution that it is for."""
-    common = {"id": activity_id(found), "account_id": ACCOUNT_ID, "symbol": found.order.symbol, "order_id": found.order.order_id}
+def _borrow_status(flags: Flags) -> str:
+    if not flags.shortable:
+        return "not_borrowable"
+    return "easy_to_borrow" if flags.easy_to_borrow else "hard_to_borrow"
+
+
+KINDS = {"FILL": "fills", "FEE": "fees and what borrowing costs", "DIV": "dividends", "INT": "interest on cash below 0", "SPLIT": "splits"}
+
+
+def kind_of(found: Activity) -> str:
+    """Alpaca's activity type."""
     match found:
         case Filled():
-            return {
-                **common,
-                "activity_type": "FILL",
-                "type": "fill",
-                "transaction_time": rfc3339(found.event_ns),
-                "price": text(found.price_usd),
-                "qty": text(found.order.qty),
-                "cum_qty": text(found.order.qty),
-                "leaves_qty": "0",
-                "side": found.order.side.value,
-                "order_status": "filled",
-                "execution_id": found.execution_id,
-                "client_order_id": found.order.client_order_id,
-            }
-        case Charged():
-            return {
-                **common,
-                "activity_type": "FEE",
-                "date": f"{_local(found.event_ns):%Y-%m-%d}",
-                "created_at": rfc3339(found.event_ns),
-                "net_amount": text(-found.amount_usd),
-                "description": f"{found.kind}: {found.description}",
-                "status": "executed",
-                "execution_id": found.execution_id,
-                "client_order_id": found.order.client_order_id,
-            }
+            return "FILL"
+        case Charged() | Booked(kind=Booking.BORROW):
+            return "FEE"
+        case Booked(kind=Booking.DIVIDEND):
+            return "DIV"
+        case Booked(kind=Booking.INTEREST):
+            return "INT"
+        case Booked():
+            return "SPLIT"
+
+
+def activity(found: Activity) -> dict[str, Any]:
+    """A fill, a fee or a booking. A fee carries more than Alpaca's: its time, and the order and execution that it is for."""
+    common = {"id": activity_id(found), "account_id": ACCOUNT_ID, "activity_type": kind_of(found)}
+    if isinstance(found, Filled):
+        return {**common, **_fill(found)}
+    dated = {"date": f"{_local(found.event_ns):%Y-%m-%d}", "created_at": rfc3339(found.event_ns), "status": "executed"}
+    if isinstance(found, Charged):
+        return {
+            **common,
+            **dated,
+            "symbol": found.order.symbol,
+            "order_id": found.order.order_id,
+            "net_amount": text(-found.amount_usd),
+            "description": f"{found.kind}: {found.description}",
+            "execution_id": found.execution_id,
+            "client_order_id": found.order.client_order_id,
+        }
+    return {
+        **common,
+        **dated,
+        "symbol": found.symbol,
+        "net_amount": text(found.amount_usd),
+        "qty": text(found.qty if found.new_qty is None else found.new_qty),
+        "per_share_amount": _maybe(found.per_share_usd),
+        "description": f"BORROW: {found.description}" if found.kind is Booking.BORROW else found.description,
+        **({} if found.new_qty is None else {"old_qty": text(found.qty)}),
+    }
+
+
+def _fill(found: Filled) -> dict[str, Any]:
+    return {
+        "symbol": found.order.symbol,
+        "order_id": found.order.order_id,
+        "type": "fill" if found.is_last else "partial_fill",
+        "transaction_time": rfc3339(found.event_ns),
+        "price": text(found.price_usd),
+        "qty": text(found.qty),
+        "cum_qty": text(found.order.filled_qty),
+        "leaves_qty": text(found.order.remaining),
+        "side": found.order.side.value,
+        "order_status": "filled" if found.is_last else "partially_filled",
+        "execution_id": found.execution_id,
+        "client_order_id": found.order.client_order_id,
+    }
 
 
 def clock(grid: SessionGrid, now_ns: int) -> dict[str, Any]:

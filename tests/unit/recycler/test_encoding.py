@@ -9,7 +9,7 @@ from recorded_cases import OPEN_NS
 from tandem.domain.ids import Symbol
 from tandem.domain.market import KIND_TRADE, TICK_DTYPE
 from tandem.flow.trade_bars import MINUTE_NS, by_length, trade_table
-from tandem.recycler.encoding import MESSAGES_MAX, TradeEncoder, Wire, bars_payload, control_payload, decode_request
+from tandem.recycler.encoding import Wire, bars_payload, control_payload, decode_request
 
 
 def ticks(count: int, symbols: int, *, seed: int = 3):
@@ -21,44 +21,6 @@ def ticks(count: int, symbols: int, *, seed: int = 3):
     rows["size"] = random.integers(1, 2**32, count)
     rows["symbol"], rows["kind"] = random.integers(0, symbols, count), KIND_TRADE
     return rows
-
-
-@pytest.mark.parametrize("symbols", [("KO",), ("KO", "PG"), ("A", "KO", "BRK.B", "ABCDEFGHIJ")])
-@pytest.mark.parametrize("count", [1, 15, 16, 1000])
-def test_trades_in_messagepack_are_what_msgpack_itself_would_read(symbols, count):
-    rows = ticks(count, len(symbols))
-
-    (payload,) = TradeEncoder(tuple(map(Symbol, symbols))).payloads(Wire.MSGPACK, rows)
-
-    expected = [
-        {
-            "T": "t", "S": symbols[row["symbol"]], "i": int(row["trade_id"]), "x": "", "p": float(row["price"]), "s": int(row["size"]),
-            "c": [], "z": "", "t": msgpack.Timestamp.from_unix_nano(int(row["event_ns"])),
-        }
-        for row in rows
-    ]  # fmt: skip
-    assert msgpack.unpackb(payload) == expected
-
-
-def test_trades_in_json_carry_nanoseconds():
-    rows = ticks(1, 1)
-    rows["event_ns"] = OPEN_NS + 123_456_789
-
-    (payload,) = TradeEncoder((Symbol("KO"),)).payloads(Wire.JSON, rows)
-
-    (message,) = orjson.loads(payload)
-    assert message["t"] == "2024-07-01T13:30:00.123456789Z"
-    assert (message["T"], message["S"], message["p"]) == ("t", "KO", float(rows["price"][0]))
-
-
-def test_many_trades_are_cut_into_payloads_that_a_client_accepts():
-    rows = ticks(2 * MESSAGES_MAX + 1, 3)
-
-    payloads = list(TradeEncoder((Symbol("A"), Symbol("BB"), Symbol("CCC"))).payloads(Wire.MSGPACK, rows))
-
-    assert [len(msgpack.unpackb(p)) for p in payloads] == [MESSAGES_MAX, MESSAGES_MAX, 1]
-    assert max(map(len, payloads)) < 1 << 20
-    assert [m["i"] for p in payloads for m in msgpack.unpackb(p)] == rows["trade_id"].tolist()
 
 
 def test_a_bar_is_stamped_with_its_start():

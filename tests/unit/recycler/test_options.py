@@ -13,7 +13,7 @@ from tandem.recycler.options import MAX_SPEED, RecyclerOptions
 
 
 def options(**changes: object) -> RecyclerOptions:
-    return RecyclerOptions(data=Path("f.parquet"), port=0, fees=CONFIG / "fees.yaml", **changes)
+    return RecyclerOptions(**{"data": (Path("f.parquet"),), "port": 0, "fees": CONFIG / "fees.yaml"} | changes)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,10 @@ def options(**changes: object) -> RecyclerOptions:
         ({"hold": True, "start_on_subscribe": True}, "hold and start-on-subscribe: give one of them"),
         ({"mode": Mode.DATE_RANGE}, "mode date_range: give from, to or both"),
         ({"from_ns": 2, "to_ns": 2}, "from and to: the range is empty"),
+        ({"data": ()}, "data: give at least one file"),
+        ({"connections_max": 0}, "connections-max 0: must be at least 1"),
+        ({"symbols_max": -1}, "symbols-max and send-limit-s: must be 0 (no limit) or more"),
+        ({"send_limit_s": -0.1}, "symbols-max and send-limit-s: must be 0 (no limit) or more"),
         ({"participants": ("p",)}, "participants: nobody is waited for without lockstep"),
     ],
 )
