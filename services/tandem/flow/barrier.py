@@ -4,7 +4,9 @@ In lockstep a bar is decided when every sector with a routing pointer has publis
 and the broker's stream has reached it, so that every execution before it is booked; bars come out in order of time. Without lockstep
 (live) each batch of such a version is decided as it comes. Batches of other versions wait beside it, in case the pointer moves: until
 their bar is past in lockstep, the newest one of each version without. Which version decides which pair is routing.py.
-Does not decide anything about pairs; who has acknowledged a watermark to the recycler is lockstep.py. Called by the portfolio.
+A sector may publish a bar in several shards (flow/shards.py): their batches are put together first, and count as one batch that comes with
+the last of them. Does not decide anything about pairs; who has acknowledged a watermark to the recycler is lockstep.py. Called by the
+portfolio.
 """
 
 from collections.abc import Mapping
@@ -61,6 +63,7 @@ class Barrier:
     reached_ns: Mapping[_Key, int] = field(default_factory=lambda: MappingProxyType({}))
     ended: frozenset[_Key] = frozenset()
     waiting: tuple[Arrived, ...] = ()  # in order of arrival
+    parts: tuple[Arrived, ...] = ()  # shards of bars that are not complete
     aside: Mapping[_Key, ForecastBatch] = field(default_factory=lambda: MappingProxyType({}))  # live: newest of versions not acted on
     broker_ns: int = _EVER
     decided_ns: int = _EVER  # in lockstep: every bar that closes up to here is decided
@@ -68,7 +71,7 @@ class Barrier:
 
     def safe_offset(self, next_offset: int) -> int:
         """The offset up to which the log has taken effect, given the offset after the last record read."""
-        return self.waiting[0].offset if self.waiting else next_offset
+        return min((arrived.offset for arrived in (*self.waiting, *self.parts)), default=next_offset)
 
     @property
     def lagging(self) -> tuple[SectorId, ...]:
@@ -86,12 +89,57 @@ def step(state: Barrier, event: Arrived | BrokerReached | PointersMoved) -> tupl
     """The state after the event, and the bars that it makes decidable, oldest first. Events of another replay change nothing."""
     match event:
         case Arrived(batch=batch) if batch.replay_id == state.replay_id:
-            return _drain(_wait(state, event)) if batch.lockstep else _at_once(state, batch)
+            state, whole = _put_together(state, event)
+            if whole is None:
+                return state, ()
+            return _drain(_wait(state, whole)) if batch.lockstep else _at_once(state, whole.batch)
         case BrokerReached(replay_id=replay_id, watermark_ns=watermark_ns) if replay_id == state.replay_id:
             return _drain(replace(state, broker_ns=max(state.broker_ns, watermark_ns)))
         case PointersMoved(versions=versions):
             return _move(state, versions)
     return state, ()
+
+
+def _put_together(state: Barrier, arrived: Arrived) -> tuple[Barrier, Arrived | None]:
+    """The batch of the whole sector, once all its shards are there; None until then, and for a shard that came before.
+
+    Its offset is the first part's: a restart needs them all. While a version is restarted with another number of shards both numbers are
+    told; the first that is complete counts.
+    """
+    batch = arrived.batch
+    if batch.shards == 1:
+        return state, arrived
+    key = (batch.sector, batch.model.version)
+    past = batch.bar_close_ns <= state.reached_ns.get(key, _EVER)
+    if key in state.ended if batch.end_of_stream else past:
+        return state, None
+    bar = _bar_key(batch)
+    mine = [part for part in state.parts if _bar_key(part.batch) == bar]
+    if any(part.batch.shard == batch.shard for part in mine):
+        return state, None
+    mine.append(arrived)
+    if len(mine) < batch.shards:
+        return replace(state, parts=(*state.parts, arrived)), None
+    kept = (p for p in state.parts if _bar_key(p.batch)[:2] != key or p.batch.bar_close_ns > batch.bar_close_ns or p.batch.end_of_stream)
+    state = replace(state, parts=tuple(p for p in kept if _bar_key(p.batch) != bar))
+    return state, Arrived(batch=_whole([part.batch for part in mine]), offset=min(part.offset for part in mine))
+
+
+def _bar_key(batch: ForecastBatch) -> tuple[SectorId, str, int, int, bool]:
+    return batch.sector, batch.model.version, batch.shards, batch.bar_close_ns, batch.end_of_stream
+
+
+def _whole(parts: list[ForecastBatch]) -> ForecastBatch:
+    """As one shard would have published it, in order of pair and symbol."""
+    forecasts = sorted((forecast for part in parts for forecast in part.forecasts), key=lambda forecast: forecast.pair)
+    market = {state.symbol: state for part in parts for state in part.market}
+    return replace(
+        parts[0],
+        shard=0,
+        shards=1,
+        forecasts=tuple(forecasts),
+        market=tuple(market[symbol] for symbol in sorted(market)),
+    )
 
 
 def _move(state: Barrier, versions: Mapping[SectorId, tuple[str, ...]]) -> tuple[Barrier, tuple[Decidable, ...]]:

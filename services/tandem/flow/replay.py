@@ -81,12 +81,31 @@ def schedule(event_ns: _Longs, grid: SessionGrid, *, from_ns: int | None = None,
     if start >= end:
         span = f"{rfc3339(int(event_ns[0]))} to {rfc3339(int(event_ns[-1]))}" if len(event_ns) else "nothing"
         raise BadSetting(f"no tick from {_text(from_ns)} up to {_text(to_ns)}: the data hold {span}")
-    closes = bar_closes(grid, event_ns[start:end])
-    watermark_ns = np.unique(closes[closes > 0])
-    stop = start + np.searchsorted(event_ns[start:end], watermark_ns, side="left")
+    watermark_ns, stop = _closes(grid, event_ns, start, end)
     # One nanosecond after everything: higher than each bar's watermark, so that the end is a step of its own.
     last_ns = max(int(event_ns[end - 1]), int(watermark_ns[-1]) if len(watermark_ns) else 0) + 1
     return Schedule(start=start, stop=np.append(stop, end).astype(np.int64), watermark_ns=np.append(watermark_ns, last_ns))
+
+
+def _closes(grid: SessionGrid, event_ns: _Longs, start: int, end: int) -> tuple[_Longs, _Longs]:
+    """Closes of the bars that hold a tick at places [start, end), ascending, and the place of the first tick that is not before each.
+
+    Asks for each bar of the grid, not for each tick: its memory is that of the bars, and of ticks it reads a few for each bar only.
+    """
+    ends = event_ns[[start, end - 1]]
+    bar_closes(grid, ends)  # raises beyond the grid's ends
+    sessions = slice(
+        max(int(np.searchsorted(grid.open_ns, ends[0], side="right")) - 1, 0), int(np.searchsorted(grid.open_ns, ends[1], side="right"))
+    )
+    open_ns, close_ns = grid.open_ns[sessions], grid.close_ns[sessions]
+    counts = -(-(close_ns - open_ns) // grid.bar_ns)
+    number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    bar_open_ns = np.repeat(open_ns, counts) + number * grid.bar_ns
+    bar_close_ns = np.minimum(bar_open_ns + grid.bar_ns, np.repeat(close_ns, counts))
+    ticks = event_ns[start:end]
+    first, stop = (np.searchsorted(ticks, times, side="left") for times in (bar_open_ns, bar_close_ns))
+    has_ticks = stop > first
+    return bar_close_ns[has_ticks], start + stop[has_ticks]
 
 
 def position(plan: Schedule, event_ns: int) -> int:

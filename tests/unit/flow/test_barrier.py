@@ -206,3 +206,29 @@ def test_live_a_batch_that_a_shadow_published_again_is_not_decided_later() -> No
     _, bars = run(PointersMoved(versions={CONSUMER: ("2",)}), live(10, model=CANARY), live(20, model=CANARY), state=state)
 
     assert closes(bars) == [20]
+
+
+def shard(number: int, close_ns: int, offset: int, **changes: object) -> Arrived:
+    return arrived(batch(close_ns, shard=number, shards=3, **changes), offset=offset)
+
+
+def test_a_bar_waits_for_all_shards_and_a_restart_reads_from_the_first_of_them() -> None:
+    """Two of three shards decide nothing; the offset that may be committed stays before them."""
+    state, bars = run(shard(2, 10, 5), shard(0, 10, 6), energy(10), broker(10))
+    assert bars == []
+    assert state.safe_offset(9) == 5
+    state, bars = run(shard(1, 10, 8), state=state)
+    assert [(bar.bar_close_ns, [b.shards for b in bar.batches]) for bar in bars] == [(10, [1, 1])]
+    assert (state.parts, state.safe_offset(9)) == ((), 9)
+
+
+def test_a_shard_that_comes_twice_completes_nothing() -> None:
+    """A replica that took over says again what the lost one had said."""
+    _, bars = run(energy(10), broker(10), shard(0, 10, 1), shard(0, 10, 2), shard(1, 10, 3), shard(1, 10, 4))
+    assert bars == []
+
+
+def test_live_shards_are_decided_together() -> None:
+    """Without lockstep, too: two pairs of one symbol must be seen in one bar."""
+    parts = [shard(i, 10, i, lockstep=False) for i in range(3)]
+    assert [closes(run(*parts[:n])[1]) for n in (1, 2, 3)] == [[], [], [10]]

@@ -5,8 +5,9 @@ import pytest
 
 from tandem.domain.errors import InvariantBroken
 from tandem.domain.ids import SectorId, Symbol
-from tandem.domain.market import KIND_TRADE, TICK_DTYPE, Bar, Heartbeat, SessionGrid, Source, TickFrame
-from tandem.flow.bars import bar_closes, bars_of, initial_bars, step
+from tandem.domain.market import KIND_CANCEL, KIND_CORRECTION, KIND_TRADE, TICK_DTYPE, Bar, Heartbeat, SessionGrid, Source, TickFrame
+from tandem.flow.bars import bar_closes, initial_bars, step
+from tandem.flow.recorded_bars import bars_of
 
 # Two sessions of 10 and 7 ns with bars of 4 ns: [100,104) [104,108) [108,110) and [200,204) [204,207).
 GRID = SessionGrid(open_ns=np.array([100, 200]), close_ns=np.array([110, 207]), bar_ns=4)
@@ -160,3 +161,69 @@ def test_bar_closes_gives_each_time_its_bar_and_zero_outside():
 
 def test_bars_of_nothing_is_nothing():
     assert bars_of(GRID, frame()) == ()
+
+
+def amendment(kind: int, trade_id: int, price: float = 0.0, size: int = 0, *, event_ns: int = 105, symbol: str = "KO") -> TickFrame:
+    """A frame of one correction or cancel."""
+    ticks = np.array([(event_ns, trade_id, price, size, (KO, PEP).index(Symbol(symbol)), kind, 0)], TICK_DTYPE)
+    return TickFrame(sector=SectorId("consumer"), source=Source.RECYCLED, replay_id="r", symbols=(KO, PEP), ticks=ticks)
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        ((amendment(KIND_CANCEL, 1),), (5.0, 6.0, 4.0, 6.0, 12, 3)),  # the highest trade never was
+        ((amendment(KIND_CORRECTION, 0, 3.5, 10),), (3.5, 7.0, 3.5, 6.0, 23, 4)),  # the first one was another
+        ((amendment(KIND_CORRECTION, 3, 9.0, 9), amendment(KIND_CANCEL, 3)), (5.0, 7.0, 4.0, 4.0, 6, 3)),
+        ((amendment(KIND_CORRECTION, 1, 8.0, 1), amendment(KIND_CORRECTION, 1, 6.5, 2)), (5.0, 6.5, 4.0, 6.0, 14, 4)),
+    ],
+)
+def test_a_correction_or_cancel_makes_the_open_bar_what_it_should_have_been(after, expected):
+    _, sets = run(frame((100, "KO", 5.0, 2), (101, "KO", 7.0, 3), (102, "KO", 4.0, 1), (103, "KO", 6.0, 9)), *after, heartbeat(104))
+    bar = sets[0].bars[KO]
+    assert (bar.open, bar.high, bar.low, bar.close, bar.volume, bar.trades) == expected
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        amendment(KIND_CANCEL, 7),  # no such trade
+        amendment(KIND_CANCEL, 0, symbol="PEP"),  # another symbol's
+    ],
+)
+def test_an_amendment_that_names_no_trade_of_an_open_bar_is_handed_back(unknown):
+    state, _ = run(frame((100, "KO", 5.0, 2)), unknown)
+    assert [late.ticks["kind"].tolist() for late in state.late] == [[KIND_CANCEL]]
+
+
+def test_an_amendment_of_a_closed_bar_is_late_and_changes_nothing():
+    state, sets = run(frame((100, "KO", 5.0, 2)), heartbeat(104), amendment(KIND_CORRECTION, 0, 4.0, 2))
+    assert [late.ticks["trade_id"].tolist() for late in state.late] == [[0]]
+    assert sets[0].bars[KO].close == 5.0
+
+
+def test_a_bar_whose_only_trade_is_cancelled_is_none():
+    _, sets = run(frame((100, "KO", 5.0, 2)), amendment(KIND_CANCEL, 0), heartbeat(104))
+    assert sets == []
+
+
+def test_states_before_a_frame_stay_as_they_were():
+    """A state shares its kept trades with the ones that follow; none of them sees another's."""
+    state, _ = step(initial_bars(GRID), frame((100, "KO", 5.0, 2)))
+    one, _ = step(state, frame((101, "KO", 6.0, 1)))
+    other, _ = step(state, amendment(KIND_CANCEL, 0))
+    assert step(one, heartbeat(104))[1][0].bars[KO].volume == 3
+    assert step(other, heartbeat(104))[1] == ()
+    assert step(state, heartbeat(104))[1][0].bars[KO].volume == 2
+
+
+def test_a_bar_of_very_many_frames_can_be_let_go():
+    """The chain of kept frames is as long as a day of them."""
+    state = initial_bars(GRID)
+    for _ in range(50_000):
+        state, _ = step(state, _ONE)
+    state, sets = step(state, heartbeat(104))
+    assert sets[0].bars[KO].trades == 50_000
+
+
+_ONE = frame((100, "KO", 5.0, 1))
