@@ -5,8 +5,9 @@ the JSON header {sector, source, replay_id, symbols | watermark_ns, lockstep, en
 """
 
 import struct
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,9 @@ from tandem.domain.control import (
     control_key,
 )
 from tandem.domain.errors import BadRecord
-from tandem.domain.forecasts import Forecast, ForecastBatch, ModelRef
+from tandem.domain.forecasts import Forecast, ForecastBatch, ModelRef, market_columns, read_columns
 from tandem.domain.ids import PairId, SectorId, Symbol
-from tandem.domain.market import KIND_TRADE, TICK_DTYPE, Heartbeat, Source, TickFrame
+from tandem.domain.market import KIND_CORRECTION, KIND_TRADE, KINDS, TICK_DTYPE, Heartbeat, Source, TickFrame
 from tandem.domain.trading import TradingMode
 
 _MAGIC = b"TDMF"
@@ -38,6 +39,7 @@ _HEAD = struct.Struct("<4sBBHI")
 FRAME_TICKS_MAX = 16_384  # 512 KiB: half of Kafka's default record limit
 FORECAST_SCHEMA = 1
 CONTROL_SCHEMA = 1
+_BATCH_FIELDS = tuple(f.name for f in fields(ForecastBatch))
 _CONTROL_KINDS = ("PairSpec", "RoutingPointer", "TradingState", "RolloutRecord", "RolloutRequest")
 
 
@@ -71,39 +73,59 @@ def decode_tick_record(data: bytes) -> TickFrame | Heartbeat:
     start += -start % 8
     if len(data) != start + count * TICK_DTYPE.itemsize:
         raise BadRecord("frame_truncated", f"{len(data)} bytes, the header announces {start + count * TICK_DTYPE.itemsize}")
+    header = data[_HEAD.size : _HEAD.size + header_bytes]
     try:
-        header = orjson.loads(data[_HEAD.size : _HEAD.size + header_bytes])
         if kind == _KIND_HEARTBEAT:
-            header["source"] = Source(header["source"])
-            return Heartbeat(**header)
+            return _heartbeat(header)
         if kind != _KIND_TICKS:
             raise BadRecord("frame_unknown", f"kind {kind}, allowed are {_KIND_TICKS} and {_KIND_HEARTBEAT}")
         ticks = np.frombuffer(data, dtype=TICK_DTYPE, count=count, offset=start)
-        frame = TickFrame(
-            sector=SectorId(header["sector"]),
-            source=Source(header["source"]),
-            replay_id=str(header["replay_id"]),
-            symbols=tuple(map(Symbol, header["symbols"])),
-            ticks=ticks,
-        )
+        sector, source, replay_id, symbols = _frame_header(header)
+        frame = TickFrame(sector=sector, source=source, replay_id=replay_id, symbols=symbols, ticks=ticks)
     except (KeyError, TypeError, ValueError) as error:
         raise BadRecord("frame_malformed", f"header cannot be read: {error}") from error
     _check_ticks(ticks)
     return frame
 
 
+def _heartbeat(header: bytes) -> Heartbeat:
+    doc = orjson.loads(header)
+    beat = Heartbeat(**doc | {"source": Source(doc["source"])})
+    if not isinstance(beat.watermark_ns, int) or isinstance(beat.watermark_ns, bool):
+        raise ValueError(f"watermark_ns is {beat.watermark_ns!r}, must be a whole number")
+    _texts(beat.sector, beat.replay_id)
+    return beat
+
+
+@lru_cache(maxsize=64)  # the frames of a stream have one header, in which naming the symbols is most of the work
+def _frame_header(header: bytes) -> tuple[SectorId, Source, str, tuple[Symbol, ...]]:
+    doc = orjson.loads(header)
+    _texts(doc["sector"], doc["replay_id"], *doc["symbols"])
+    return SectorId(doc["sector"]), Source(doc["source"]), doc["replay_id"], tuple(map(Symbol, doc["symbols"]))
+
+
+def _texts(*values: object) -> None:
+    for value in values:
+        if not isinstance(value, str):
+            raise TypeError(f"{value!r} where a text belongs")
+
+
 def _check_ticks(ticks: np.ndarray[Any, Any]) -> None:
     """Refuse a frame that holds a price which cannot be traded on, or a kind this version does not know."""
-    price = ticks["price"]
-    if not (np.isfinite(price).all() and (price > 0).all()):
-        raise BadRecord("price_invalid", "a price is not finite or not above 0")
-    if not (ticks["kind"] == KIND_TRADE).all():
-        raise BadRecord("kind_unknown", f"kinds {np.unique(ticks['kind']).tolist()}, allowed is {KIND_TRADE}")
+    price, kind = ticks["price"], ticks["kind"]
+    if len(ticks) == 0 or ((kind == KIND_TRADE).all() and price.min() > 0 and price.max() < np.inf):
+        return  # what nearly all frames are; a NaN is above nothing
+    is_execution = (kind == KIND_TRADE) | (kind == KIND_CORRECTION)
+    if not (np.isfinite(price).all() and (price >= 0).all() and (price[is_execution] > 0).all()):
+        raise BadRecord("price_invalid", "a price is not finite, below 0, or 0 where something was traded")
+    if len(kind) and (int(kind.min()) < 1 or int(kind.max()) > max(KINDS)):
+        raise BadRecord("kind_unknown", f"kinds {np.unique(kind).tolist()}, allowed are {sorted(KINDS)}")
 
 
 def encode_forecasts(batch: ForecastBatch) -> bytes:
-    """A batch as JSON. The same batch always gives the same bytes."""
-    return orjson.dumps({"schema": FORECAST_SCHEMA, **asdict(batch)}, option=orjson.OPT_SORT_KEYS)
+    """A batch as JSON, its market as columns: a list for each field. The same batch always gives the same bytes."""
+    doc = {name: getattr(batch, name) for name in _BATCH_FIELDS}
+    return orjson.dumps({"schema": FORECAST_SCHEMA, **doc, "market": market_columns(batch.market).columns if batch.market else {}})
 
 
 def decode_forecasts(data: bytes) -> ForecastBatch:
@@ -115,6 +137,7 @@ def decode_forecasts(data: bytes) -> ForecastBatch:
         doc["model"] = ModelRef(**doc["model"])
         doc["source"] = Source(doc["source"])
         doc["forecasts"] = tuple(Forecast(**row) for row in doc["forecasts"])
+        doc["market"] = read_columns(doc.get("market", {}))
         return ForecastBatch(**doc)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadRecord("forecast_malformed", str(error)) from error

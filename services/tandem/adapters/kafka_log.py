@@ -7,6 +7,7 @@ from kafka.admin import NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from tandem.adapters import topics
+from tandem.adapters.kafka_servers import client_options
 from tandem.domain.errors import Transient
 from tandem.ports import LogRecord
 
@@ -23,6 +24,7 @@ class KafkaWriter:
     def __init__(self, servers: str, client_id: str) -> None:
         try:
             self._producer = KafkaProducer(
+                **client_options(servers),
                 bootstrap_servers=servers.split(","),
                 client_id=client_id,
                 acks="all",
@@ -36,6 +38,12 @@ class KafkaWriter:
         except KafkaError as error:
             raise Transient(f"Kafka at {servers}: {error!r}") from error
         self._failed: BaseException | None = None
+        self._sent = self._done = 0  # records; the first is counted here, the second by the client's thread
+
+    @property
+    def unacknowledged(self) -> int:
+        """Records that Kafka has not confirmed yet."""
+        return self._sent - self._done
 
     def publish(self, topic: str, value: bytes | None, *, key: bytes | None = None, headers: dict[str, bytes] | None = None) -> None:
         """Queue one record; blocks while the queue is full."""
@@ -43,24 +51,34 @@ class KafkaWriter:
             future = self._producer.send(topic, value=value, key=key, headers=list((headers or {}).items()))
         except KafkaError as error:
             raise Transient(f"cannot publish to {topic}: {error!r}") from error
+        self._sent += 1
+        future.add_callback(self._confirm)
         future.add_errback(self._remember)
+
+    def _confirm(self, _: object) -> None:
+        self._done += 1
 
     def _remember(self, error: BaseException) -> None:
         self._failed = error
+        self._done += 1
 
-    def flush(self) -> None:
-        """Wait until all records are acknowledged."""
+    def flush(self, timeout_s: float = 60) -> None:
+        """Wait until all records are acknowledged. Raises Transient for one that was refused, and when the time is over."""
         try:
-            self._producer.flush(timeout=60)
+            self._producer.flush(timeout=timeout_s)
         except KafkaError as error:
             raise Transient(f"records not acknowledged: {error!r}") from error
+        self.check()
+
+    def check(self) -> None:
+        """Raises Transient if a record was refused since the last look; does not wait."""
         if self._failed is not None:
             failed, self._failed = self._failed, None
             raise Transient(f"a record was not accepted: {failed!r}") from failed
 
-    def close(self) -> None:
-        """Flush and close."""
-        self._producer.close(timeout=10)
+    def close(self, timeout_s: float = 10) -> None:
+        """Flush and close; what is not acknowledged in time is given up."""
+        self._producer.close(timeout=timeout_s)
 
 
 class KafkaReader:
@@ -69,6 +87,7 @@ class KafkaReader:
     def __init__(self, servers: str, topic_names: Iterable[str], *, client_id: str, group: str | None = None) -> None:
         try:
             self._consumer = KafkaConsumer(
+                **client_options(servers),
                 bootstrap_servers=servers.split(","),
                 client_id=client_id,
                 group_id=group,
@@ -84,6 +103,7 @@ class KafkaReader:
             )
         except KafkaError as error:
             raise Transient(f"Kafka at {servers}: {error!r}") from error
+        self._refused: KafkaError | None = None  # a commit's refusal that nobody has been told yet
         try:
             self._partitions = [
                 TopicPartition(name, number) for name in topic_names for number in sorted(self._consumer.partitions_for_topic(name) or ())
@@ -129,6 +149,25 @@ class KafkaReader:
         except KafkaError as error:
             raise Transient(f"cannot commit: {error!r}") from error
 
+    def commit_soon(self, offsets: dict[tuple[str, int], int]) -> None:
+        """The same without waiting: a commit takes the broker longer than everything that a record is read for.
+
+        A commit that fails in passing is left to the next one. Raises Transient where an earlier one was refused for good.
+        """
+        refused, self._refused = self._refused, None
+        if refused is not None:
+            raise Transient(f"cannot commit: {refused!r}") from refused
+        wanted = {TopicPartition(t, n): OffsetAndMetadata(offset, "", -1) for (t, n), offset in offsets.items()}
+        try:
+            self._consumer.commit_async(wanted, callback=self._hear)
+        except KafkaError as error:
+            raise Transient(f"cannot commit: {error!r}") from error
+
+    def _hear(self, _: object, answer: object) -> None:
+        """What became of a commit; told from within a later poll or commit."""
+        if isinstance(answer, KafkaError) and not answer.retriable:
+            self._refused = answer
+
     def committed(self) -> dict[tuple[str, int], int]:
         """The group's committed offsets; 0 where it has none."""
         return {(p.topic, p.partition): self._consumer.committed(p) or 0 for p in self._partitions}
@@ -139,6 +178,11 @@ class KafkaReader:
             return {(p.topic, p.partition): offset for p, offset in self._consumer.end_offsets(self._partitions).items()}
         except KafkaError as error:
             raise Transient(f"cannot ask for offsets: {error!r}") from error
+
+    def lag(self) -> int:
+        """Records that were there at the last fetch and have not been polled yet; does not ask the broker."""
+        ends = ((self._consumer.highwater(p), p) for p in self._partitions)
+        return sum(max(0, end - self._consumer.position(p)) for end, p in ends if end is not None)
 
     def position(self, partition: tuple[str, int]) -> int:
         """The offset that the next poll starts at. Raises Transient."""
@@ -161,16 +205,19 @@ class KafkaReader:
         self._consumer.close(autocommit=False)
 
 
-def create_topics(servers: str, sectors: Iterable[str]) -> None:
-    """Create the topics that are missing: one partition each, so that a sector has one order of events."""
+def create_topics(servers: str, sectors: Iterable[str], *, keep_ticks_ms: int = -1) -> None:
+    """Create the topics that are missing: one partition each, so that a sector has one order of events.
+
+    keep_ticks_ms: how long new tick topics keep their records; -1: for ever.
+    """
     try:
-        admin = KafkaAdminClient(bootstrap_servers=servers.split(","), request_timeout_ms=_REQUEST_TIMEOUT_MS)
+        admin = KafkaAdminClient(bootstrap_servers=servers.split(","), request_timeout_ms=_REQUEST_TIMEOUT_MS, **client_options(servers))
     except KafkaError as error:
         raise Transient(f"Kafka at {servers}: {error!r}") from error
     try:
         present = set(admin.list_topics())
         wanted = {topics.FORECASTS: {}, topics.DEADLETTER: {}, topics.CONTROL: {"cleanup.policy": "compact"}}
-        wanted |= {topics.ticks(sector): {} for sector in sectors}
+        wanted |= {topics.ticks(sector): {"retention.ms": str(keep_ticks_ms)} for sector in sectors}
         new = [
             NewTopic(name, num_partitions=1, replication_factor=1, topic_configs={"retention.ms": "-1", **configs})
             for name, configs in wanted.items()

@@ -1,16 +1,16 @@
 """Structured logs, Prometheus series and the small HTTP face (/livez, /readyz, /metrics) of services without an API of their own.
 
-Every series of Tandem stands in METRICS, so that one place bounds names, labels and units. Label values are bounded: sectors, versions,
-topics, reasons from a fixed list. Never a pair x leg x version product.
+Every series of Tandem stands in METRICS (adapters/series.py), so that one place bounds names, labels and units.
 """
 
 import logging
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Generic, TypeVar
 
 import structlog
 import uvicorn
@@ -20,102 +20,23 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from tandem.adapters import secrets
+from tandem.adapters.series import METRICS, Metric, series_of
 from tandem.domain.errors import BadSetting
 
 T = TypeVar("T")
-_LATENCY_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
-    """One series: its name without the prefix `tandem_`, and its labels with what bounds them."""
-
-    kind: Literal["counter", "gauge", "histogram"]
-    help: str
-    labels: tuple[str, ...] = ()
-
-
-METRICS: Mapping[str, Metric] = {
-    # recycler
-    "recycler_ticks_sent_total": Metric(kind="counter", help="Ticks sent to market-data subscribers."),
-    "recycler_watermark_seconds": Metric(kind="gauge", help="Event time that the replay has reached, Unix seconds."),
-    "recycler_participant_late": Metric(
-        kind="gauge", help="1 while a lockstep participant is waited for beyond the limit (at most 16).", labels=("participant",)
-    ),
-    "recycler_orders_total": Metric(
-        kind="counter", help="Orders that the paper exchange took, by what became of them.", labels=("status",)
-    ),
-    # ingestor
-    "ingestor_ticks_total": Metric(kind="counter", help="Ticks written to the sector's topic.", labels=("sector",)),
-    "ingestor_frames_total": Metric(kind="counter", help="Frames written to the sector's topic.", labels=("sector",)),
-    "ingestor_parked_total": Metric(kind="counter", help="Messages parked in the dead letter topic.", labels=("reason",)),
-    "ingestor_stream_errors_total": Metric(kind="counter", help="Error frames of the market-data stream.", labels=("code",)),
-    "ingestor_duplicates_total": Metric(kind="counter", help="Ticks that were there already, e.g. after a reconnect; left out."),
-    "ingestor_connected": Metric(kind="gauge", help="1 while the market-data stream is subscribed."),
-    "ingestor_watermark_seconds": Metric(kind="gauge", help="Event time of the last heartbeat, Unix seconds."),
-    # recorder
-    "recorder_bars_total": Metric(kind="counter", help="Bars written to Postgres that were not there."),
-    "recorder_scores_total": Metric(kind="counter", help="Forecasts written to Postgres, and again when their outcome was known."),
-    "recorder_late_ticks_total": Metric(kind="counter", help="Ticks that came after their bar had closed; parked.", labels=("sector",)),
-    "recorder_parked_total": Metric(kind="counter", help="Records parked in the dead letter topic.", labels=("reason",)),
-    "recorder_lag_records": Metric(kind="gauge", help="Records of a topic that have had no effect in Postgres yet.", labels=("topic",)),
-    # forecaster
-    "forecaster_ticks_total": Metric(kind="counter", help="Ticks read.", labels=("sector", "version")),
-    "forecaster_forecasts_total": Metric(kind="counter", help="Forecasts published.", labels=("sector", "version")),
-    "forecaster_lag_records": Metric(kind="gauge", help="Records of the tick topic not yet read.", labels=("sector", "version")),
-    "forecaster_model_info": Metric(kind="gauge", help="1 for the version that runs.", labels=("sector", "version", "digest")),
-    "tick_to_forecast_seconds": Metric(
-        kind="histogram", help="From the ingestor's receipt to the forecast's publication.", labels=("sector",)
-    ),
-    # portfolio
-    "portfolio_signals_total": Metric(kind="counter", help="Signals that asked for an action, by outcome.", labels=("outcome",)),
-    "portfolio_forecasts_acted_total": Metric(
-        kind="counter", help="Forecasts that a pair's decision was made of, by the version that made them.", labels=("sector", "version")
-    ),
-    "portfolio_forecasts_repeated_total": Metric(
-        kind="counter", help="Forecasts of a bar that another version had decided already; left out.", labels=("sector",)
-    ),
-    "portfolio_routing_epoch": Metric(
-        kind="gauge", help="Epoch of the routing pointer under which a forecast was acted on last.", labels=("sector",)
-    ),
-    "portfolio_orders_total": Metric(kind="counter", help="Orders by final status.", labels=("status",)),
-    "portfolio_fills_total": Metric(kind="counter", help="Executions booked."),
-    "portfolio_open_pairs": Metric(kind="gauge", help="Pairs that are not flat."),
-    "portfolio_equity_usd": Metric(kind="gauge", help="Equity of the book at the last marks."),
-    "portfolio_reconcile_mismatches_total": Metric(kind="counter", help="Differences found between the ledger and the broker."),
-    "portfolio_cache_requests_total": Metric(kind="counter", help="Reads through the cache.", labels=("result",)),
-    "forecast_to_order_seconds": Metric(kind="histogram", help="From a forecast's publication to the broker's answer to the order."),
-    # operator; kinds are the four of tandem.trading, results and reasons come from fixed lists
-    "operator_leader": Metric(kind="gauge", help="1 while this process holds the lease and may write."),
-    "operator_objects": Metric(kind="gauge", help="Objects of a kind in the namespace.", labels=("kind",)),
-    "operator_not_ready": Metric(kind="gauge", help="Objects of a kind whose condition Ready is not True.", labels=("kind",)),
-    "operator_reconciles_total": Metric(
-        kind="counter",
-        help="Looks at an object, by how they ended: ok, transient, permanent, crashed, broken.",
-        labels=("kind", "result"),
-    ),
-    "operator_reconcile_seconds": Metric(kind="histogram", help="How long a look at an object took.", labels=("kind",)),
-    "operator_queue_waiting": Metric(kind="gauge", help="Objects that are due to be looked at, or in hand.", labels=("kind",)),
-    "operator_api_requests_total": Metric(
-        kind="counter", help="Requests to the API server by verb and status; `none` without an answer.", labels=("verb", "code")
-    ),
-    "operator_control_writes_total": Metric(
-        kind="counter", help="Records written to the control topic: pair, routing, trading or rollout.", labels=("record",)
-    ),
-    "operator_drift_repaired_total": Metric(
-        kind="counter", help="Control records that somebody else had changed and that were put back.", labels=("record",)
-    ),
-    "operator_events_total": Metric(kind="counter", help="Kubernetes Events by reason (a fixed list).", labels=("reason",)),
-    "operator_rollout_step": Metric(kind="gauge", help="1 for the step of the rollout that runs in a sector.", labels=("sector", "step")),
-    "operator_rollouts_total": Metric(kind="counter", help="Rollouts that have ended, by outcome.", labels=("outcome",)),
-    "operator_gate_p_value": Metric(
-        kind="gauge", help="Anytime-valid p-value of the statistical gate at its newest look; NaN without one.", labels=("sector",)
-    ),
-    "operator_gate_bars": Metric(kind="gauge", help="Paired bars that the statistical gate has looked at.", labels=("sector",)),
-    "operator_dependency_up": Metric(
-        kind="gauge", help="1 while the operator reaches it: kafka, postgres, mlflow or kubernetes.", labels=("dependency",)
-    ),
-}
+__all__ = [
+    "METRICS",
+    "HttpThread",
+    "configure_logging",
+    "counter",
+    "expose",
+    "gauge",
+    "health_app",
+    "histogram",
+    "lag_s",
+    "metrics_response",
+]
 
 
 def counter(name: str) -> Counter:
@@ -129,8 +50,22 @@ def gauge(name: str) -> Gauge:
 
 
 def histogram(name: str) -> Histogram:
-    """The histogram of this name from METRICS, with latency buckets from 1 ms to 5 s."""
+    """The histogram of this name from METRICS."""
     return _HISTOGRAMS.get(name)
+
+
+def expose(service: str) -> None:
+    """Make every series of a service at its start: what has no labels, or known ones, is at 0, so that an alert is silent, not blind."""
+    for name in series_of(service):
+        made = {"counter": counter, "gauge": gauge, "histogram": histogram}[METRICS[name].kind](name)
+        for value in METRICS[name].known:
+            made.labels(value)
+    gauge("build_info").labels(service=service, release=version("tandem-trading")).set(1)
+
+
+def lag_s(lag_records: int, newest_ms: int) -> float:
+    """Age of the newest record that was read, by Kafka's time of it, where newer ones wait; 0 where none wait, or none was read yet."""
+    return max(0.0, time.time() - newest_ms / 1_000) if lag_records and newest_ms else 0.0
 
 
 class _Made(Generic[T]):
@@ -150,7 +85,11 @@ class _Made(Generic[T]):
 
 
 def configure_logging(service: str, level: str = "INFO") -> None:
-    """One JSON object a line on stderr, each with the service's name. Libraries log through it from WARNING on."""
+    """One JSON object a line on stderr, each with the service's name. Libraries log through it from WARNING on.
+
+    From here on no registered secret (adapters/secrets.py) reaches stderr, not even in a traceback.
+    """
+    secrets.guard_stderr()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
     structlog.configure(
         processors=[
@@ -166,8 +105,15 @@ def configure_logging(service: str, level: str = "INFO") -> None:
     structlog.contextvars.bind_contextvars(service=service)
 
 
-def health_app(ready: Callable[[], str | None]) -> Starlette:
-    """/livez, /readyz and /metrics. `ready` returns None when ready, else the reason why not."""
+def metrics_response(service: str, reason: str | None) -> Response:
+    """The answer to /metrics. reason: why the service is not ready, None when it is."""
+    gauge("service_ready").labels(service=service).set(reason is None)
+    return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+
+
+def health_app(service: str, ready: Callable[[], str | None]) -> Starlette:
+    """/livez, /readyz and /metrics of a service, whose series it makes. `ready` returns None when ready, else the reason why not."""
+    expose(service)
 
     def livez(_: Request) -> Response:
         return PlainTextResponse("ok")
@@ -177,7 +123,7 @@ def health_app(ready: Callable[[], str | None]) -> Starlette:
         return JSONResponse({"ready": reason is None, "reason": reason}, status_code=200 if reason is None else 503)
 
     def metrics(_: Request) -> Response:
-        return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+        return metrics_response(service, ready())
 
     return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)])
 
@@ -220,4 +166,4 @@ _GAUGES: _Made[Gauge] = _Made(
     "gauge",
     lambda name, m: Gauge(name, m.help, m.labels, multiprocess_mode="mostrecent"),
 )
-_HISTOGRAMS: _Made[Histogram] = _Made("histogram", lambda name, m: Histogram(name, m.help, m.labels, buckets=_LATENCY_S))
+_HISTOGRAMS: _Made[Histogram] = _Made("histogram", lambda name, m: Histogram(name, m.help, m.labels, buckets=m.buckets))

@@ -1,8 +1,10 @@
 """Records to bytes and back."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +22,7 @@ from tandem.domain.control import (
     TradingState,
 )
 from tandem.domain.errors import BadRecord
-from tandem.domain.forecasts import Forecast, ForecastBatch, ModelRef
+from tandem.domain.forecasts import Forecast, ForecastBatch, MarketState, ModelRef, market_columns
 from tandem.domain.ids import PairId, SectorId, Symbol
 from tandem.domain.market import KIND_TRADE, TICK_DTYPE, Heartbeat, Source, TickFrame
 from tandem.domain.trading import TradingMode
@@ -85,6 +87,37 @@ def test_a_frame_survives_the_round_trip(n: int, replay_id: str) -> None:
     np.testing.assert_array_equal(decoded.ticks, frame.ticks)
 
 
+@pytest.mark.parametrize(
+    ("column", "values", "told"),
+    [
+        ("last_usd", [-1.0, 1.0], "not finite or below 0"),
+        ("band_high_usd", [1.0, None], "not supported"),
+        ("bid_usd", [1.0], "different lengths"),
+        ("last_ns", [1, "2"], "not supported"),
+        ("symbol", ["KO", 1], "expected str"),
+        ("colour", [1, 2], "colour, known are symbol"),
+    ],
+)
+def test_a_market_that_cannot_be_right_is_refused_where_it_is_read(column: str, values: list[object], told: str) -> None:
+    """Its states are made when somebody asks for one: whoever asks must find nothing wrong any more."""
+    batch = replace(_batch(), market=(MarketState(symbol=Symbol("KO"), last_usd=1.0), MarketState(symbol=Symbol("PEP"))))
+    document = orjson.loads(codec.encode_forecasts(batch))
+    assert codec.decode_forecasts(orjson.dumps(document)) == batch
+
+    document["market"][column] = values
+    with pytest.raises(BadRecord, match=told):
+        codec.decode_forecasts(orjson.dumps(document))
+
+
+def test_a_market_of_an_older_writer_lacks_what_it_did_not_know() -> None:
+    document = orjson.loads(codec.encode_forecasts(_batch()))
+    document["market"] = {"symbol": ["KO", "PEP"], "last_usd": [50.0, 80.0]}
+
+    market = codec.decode_forecasts(orjson.dumps(document)).market
+
+    assert tuple(market) == (MarketState(symbol=Symbol("KO"), last_usd=50.0), MarketState(symbol=Symbol("PEP"), last_usd=80.0))
+
+
 def test_a_heartbeat_survives_the_round_trip() -> None:
     """All fields, the source as an enum."""
     beat = Heartbeat(sector=SectorId("x"), source=Source.PAPER, replay_id="", watermark_ns=5, lockstep=True, end_of_stream=True)
@@ -130,6 +163,19 @@ def test_a_truncated_frame_says_how_long_it_should_be() -> None:
     data = codec.encode_frame(_frame())
     with pytest.raises(BadRecord, match=rf"{len(data) - 1} bytes.*{len(data)}"):
         codec.decode_tick_record(data[:-1])
+
+
+def test_the_end_of_a_halt_survives_the_round_trip_and_costs_nothing_where_there_was_none() -> None:
+    """A record that was written before it could be told says that there was none."""
+    calm = (MarketState(symbol=Symbol("AIG"), last_usd=48.0, last_ns=5), MarketState(symbol=Symbol("BAC"), last_usd=14.0, last_ns=6))
+    resumed = (calm[0], replace(calm[1], resumed_ns=4))
+
+    for market in (calm, resumed):
+        batch = replace(_batch(), market=market)
+        data = codec.encode_forecasts(batch)
+        assert codec.decode_forecasts(data) == batch
+        assert codec.encode_forecasts(replace(batch, market=market_columns(market))) == data
+        assert (b"resumed_ns" in data) == (market is resumed)
 
 
 def test_forecasts_survive_the_round_trip_with_equal_bytes() -> None:
