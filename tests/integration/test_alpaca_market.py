@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from alpaca_server import Market, Session, scripted_market
-from tandem.adapters.alpaca_market import Connected, Disconnected, Payload, StreamEvent, TradeStream, Unreadable
+from tandem.adapters.alpaca_market import MESSAGE_BYTES_MAX, Connected, Disconnected, Payload, StreamEvent, TradeStream, Unreadable
 from tandem.domain.errors import BadSetting
 
 STAMP = 1_763_999_999_123_456_789
@@ -100,11 +100,32 @@ def test_what_is_no_list_is_handed_over_as_unreadable_and_the_stream_goes_on(raw
     assert bad.payload == (raw.encode() if isinstance(raw, str) else raw)
 
 
-def test_a_refused_authentication_gives_its_reason_and_is_tried_again():
-    refusal = {"T": "error", "code": 406, "msg": "connection limit exceeded"}
+@pytest.mark.parametrize("deaf", [False, True], ids=["the server says goodbye", "the server does not hear of it"])
+def test_a_message_larger_than_is_taken_is_told_and_ends_the_connection_only(deaf):
+    async def script(session: Session) -> None:
+        if session.number == 0:
+            if deaf:
+                session.connection.transport.pause_reading()
+            await session.send({"T": "zz", "zz": "z" * MESSAGE_BYTES_MAX})
+        await session.send(TRADE)
+
+    with scripted_market(script) as market:
+        events = collect(market, lambda seen: bool(payloads(seen)))
+    kinds = [type(e) for e in events if not (isinstance(e, Payload) and e.messages[0]["T"] == "subscription")]
+    assert kinds == [Connected, Unreadable, Disconnected, Connected, Payload]
+    (bad,) = [e for e in events if isinstance(e, Unreadable)]
+    assert bad.detail == "a message of more than 1048576 bytes, which ends the connection"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(402, "auth failed"), (404, "auth timeout"), (406, "connection limit exceeded"), (0, "something new")]
+)
+def test_a_refused_authentication_gives_its_reason_and_is_tried_again(code, reason):
+    """Wrong keys, a second connection of the account: never a process that runs without data and without a word."""
+    refusal = {"T": "error", "code": code, "msg": reason}
     with scripted_market(one_trade, greeting_error=refusal) as market:
         events = collect(market, lambda seen: len(seen) == 2)
-    assert [e.reason for e in events if isinstance(e, Disconnected)] == ["cannot connect: connection limit exceeded"] * 2
+    assert [(e.reason, e.code) for e in events if isinstance(e, Disconnected)] == [(f"cannot connect: {reason}", code)] * 2
 
 
 def test_an_account_that_may_not_subscribe_ends_the_stream():

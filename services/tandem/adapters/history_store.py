@@ -12,6 +12,7 @@ import psycopg2
 from psycopg2 import extensions
 
 from tandem.adapters.bar_store import BarRow, failure, insert_bars, insert_rows
+from tandem.adapters.market_events import MarketEvent, Revision, insert_events, revise_bars
 from tandem.adapters.postgres import connect, place
 from tandem.domain.forecasts import Forecast, ForecastBatch
 from tandem.domain.ids import PairId, pair_legs
@@ -33,6 +34,19 @@ VALUES (%(consumer)s, %(topic)s, 0, %(next_offset)s, %(restart_offset)s, %(sourc
 ON CONFLICT (consumer, topic, partition) DO UPDATE SET next_offset = EXCLUDED.next_offset, restart_offset = EXCLUDED.restart_offset,
     source = EXCLUDED.source, replay_id = EXCLUDED.replay_id, watermark_ns = EXCLUDED.watermark_ns
 """
+_SAVE_REPLAY = "INSERT INTO replays (replay_id) VALUES (%s) ON CONFLICT (replay_id) DO UPDATE SET last_seen_at = now()"
+# By table, the column of event time that retention goes by, as text of SQL.
+_AGING = {"bars": "closed_at", "forecast_scores": "closed_at", "market_events": "to_timestamp(event_ns / 1e9)"}
+_REPLAY_TABLES = (*_AGING, "bar_revisions", "downloads")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How many days are kept; 0: for ever. Real bars and scores by their event time, replays by when they were last recorded."""
+
+    bars_days: float = 0
+    scores_days: float = 0
+    replays_days: float = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +66,8 @@ class Saved:
 
     bars: int
     scores: int
+    events: int = 0
+    revised: int = 0
 
 
 class HistoryStore:
@@ -95,7 +111,15 @@ class HistoryStore:
             found[forecast.pair] = (close_ns, forecast)
         return found
 
-    def save(self, bars: Iterable[BarRow], scores: Iterable[ScoredForecast], positions: Mapping[str, Position]) -> Saved:
+    def save(
+        self,
+        bars: Iterable[BarRow],
+        scores: Iterable[ScoredForecast],
+        positions: Mapping[str, Position],
+        *,
+        events: Iterable[MarketEvent] = (),
+        revisions: Sequence[Revision] = (),
+    ) -> Saved:
         """Everything in one transaction; what is there already is left alone. Raises Transient, InvariantBroken."""
         try:
             with self._open() as connection, connection.cursor() as cursor:
@@ -104,13 +128,43 @@ class HistoryStore:
                     scores=insert_rows(
                         cursor, "forecast_scores", (*_KEY, *_FORECAST, *_OUTCOME), map(_score_row, scores), on_conflict=_SCORE_CONFLICT
                     ),
+                    events=insert_events(cursor, events),
+                    revised=revise_bars(cursor, revisions),
                 )
                 for topic, position in sorted(positions.items()):
                     cursor.execute(_SAVE_POSITION, {"consumer": self._consumer, "topic": topic, **asdict(position)})
+                for replay_id in sorted({each.replay_id for each in positions.values()} - {""}):
+                    cursor.execute(_SAVE_REPLAY, (replay_id,))
         except psycopg2.Error as error:
             self._connection.close()
             raise failure(f"cannot write to {place(self._url)}", error) from error
         return saved
+
+    def forget(self, retention: Retention) -> dict[str, int]:
+        """Delete what is older than it is to be kept; rows by table, those without any left out. Raises Transient."""
+        days = {"bars": retention.bars_days, "forecast_scores": retention.scores_days, "market_events": retention.bars_days}
+        gone: dict[str, int] = {}
+        try:
+            with self._open() as connection, connection.cursor() as cursor:
+                for table, column in _AGING.items():
+                    if days[table]:
+                        query = f"DELETE FROM {table} WHERE source <> 'recycled' AND {column} < now() - %s * interval '1 day'"  # noqa: S608 our own names
+                        cursor.execute(query, (days[table],))
+                        gone[table] = cursor.rowcount
+                if retention.replays_days:
+                    cursor.execute(
+                        "DELETE FROM replays WHERE last_seen_at < now() - %s * interval '1 day' RETURNING replay_id",
+                        (retention.replays_days,),
+                    )
+                    ended = [replay_id for (replay_id,) in cursor.fetchall()]
+                    for table in _REPLAY_TABLES if ended else ():
+                        query = f"DELETE FROM {table} WHERE source = 'recycled' AND replay_id = ANY(%s)"  # noqa: S608 our own names
+                        cursor.execute(query, (ended,))
+                        gone[table] = gone.get(table, 0) + cursor.rowcount
+        except psycopg2.Error as error:
+            self._connection.close()
+            raise failure(f"retention at {place(self._url)}", error) from error
+        return {table: count for table, count in gone.items() if count}
 
     def close(self) -> None:
         """Let go of the connection; what was not saved is not there."""

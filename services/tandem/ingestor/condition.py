@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tandem.ingestor.intake import StreamError
+from tandem.ingestor.outputs import StreamError
 
 
 @dataclass(slots=True, kw_only=True)
@@ -14,6 +14,7 @@ class Condition:
     connected: bool = False
     loss: str = "not connected yet"
     error: StreamError | None = None
+    hole: str | None = None  # what is being done about ticks that may be missing
 
     def want(self, symbols: frozenset[str]) -> None:
         """The symbols of the declared pairs changed."""
@@ -48,7 +49,7 @@ class Condition:
         return self.connected and bool(self.wanted) and not self.missing
 
     def why_not_ready(self) -> str | None:
-        """None when all wanted symbols are confirmed, or none is wanted; else the reason."""
+        """None when all wanted symbols are confirmed and no hole is open, or none is wanted; else the reason."""
         if self.wanted is None:
             return "reading the control topic"
         if not self.wanted:
@@ -57,4 +58,6 @@ class Condition:
             return f"stream error {self.error.code}: {self.error.message}"
         if not self.connected:
             return f"not connected: {self.loss}"
-        return f"subscription not confirmed for {', '.join(self.missing)}" if self.missing else None
+        if self.missing:
+            return f"subscription not confirmed for {', '.join(self.missing)}"
+        return self.hole

@@ -3,7 +3,7 @@
 from tandem.domain.control import PairSpec
 from tandem.domain.ids import SectorId, Symbol, pair_id
 from tandem.ingestor.condition import Condition
-from tandem.ingestor.intake import StreamError
+from tandem.ingestor.outputs import StreamError
 from tandem.ingestor.pump import routes_of
 
 

@@ -1,11 +1,11 @@
 """Duplicates: a key is let through once, within a payload and across payloads, and the window is bounded."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tandem.domain.market import KIND_TRADE, TICK_DTYPE, TickArray
-from tandem.ingestor.dedupe import WINDOW_TICKS, Window
+from tandem.domain.market import KIND_ASK, KIND_BID, KIND_CANCEL, KIND_TRADE, TICK_DTYPE, TickArray
+from tandem.ingestor.dedupe import WINDOW_TICKS_MAX, Window
 
 
 def ticks(*keys: tuple[int, int, int]) -> TickArray:
@@ -46,17 +46,39 @@ def test_nothing_in_is_nothing_out():
     assert Window().fresh(ticks()).tolist() == []
 
 
-def test_what_left_the_window_is_not_recognised():
-    """The bound is stated: WINDOW_TICKS later, the first tick would pass again."""
+def test_a_full_window_forgets_the_oldest_and_says_from_when_on_it_knows_all():
+    """The bound is stated: nobody may ask for what is older again."""
     window = Window()
     window.fresh(ticks((0, 1, 1)))
-    later = np.zeros(WINDOW_TICKS, TICK_DTYPE)
-    later["event_ns"], later["trade_id"] = np.arange(10, 10 + WINDOW_TICKS), 1
+    later = np.zeros(WINDOW_TICKS_MAX, TICK_DTYPE)
+    later["event_ns"], later["trade_id"], later["kind"] = np.arange(10, 10 + WINDOW_TICKS_MAX), 1, KIND_TRADE
     assert window.fresh(later).all()
+    assert len(window) <= WINDOW_TICKS_MAX
+    assert 1 < window.covered_from_ns <= 10 + WINDOW_TICKS_MAX // 2 + 1
     assert window.fresh(ticks((0, 1, 1))).tolist() == [True]
-    assert not window.fresh(later[-100:]).any()
+    assert not window.fresh(later[later["event_ns"] >= window.covered_from_ns][:100]).any()
 
 
+def test_pruning_forgets_what_is_older_only():
+    window = Window()
+    many = np.zeros(100_000, TICK_DTYPE)
+    many["event_ns"], many["kind"] = np.arange(100_000), KIND_TRADE
+    window.fresh(many)
+    window.prune(90_000)
+    assert (len(window), window.covered_from_ns) == (10_000, 90_000)
+    assert not window.fresh(many[90_000:]).any()
+
+
+def test_kinds_of_one_time_and_symbol_are_told_apart():
+    """A trade and its cancel carry one id; two quotes of one time differ by price or size."""
+    rows = [(5, 1, 9.0, 1, 0, KIND_TRADE, 0), (5, 1, 9.0, 1, 0, KIND_CANCEL, 0)]
+    rows += [(5, 0, price, size, 0, kind, 0) for kind in (KIND_BID, KIND_ASK) for price, size in ((9.0, 1), (9.0, 2), (9.1, 1))]
+    window, each = Window(), np.array(rows, TICK_DTYPE)
+    assert window.fresh(each).all()
+    assert not window.fresh(each).any()
+
+
+@settings(deadline=None)
 @given(st.lists(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 6), st.integers(0, 2)), max_size=12), max_size=8))
 def test_it_agrees_with_a_set_of_keys(payloads):
     """Whatever comes in whatever order and cut, a tick passes exactly when its key was not seen."""

@@ -4,16 +4,17 @@ from collections import Counter
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tandem.domain.errors import BadSetting
 from tandem.domain.ids import SectorId, Symbol
-from tandem.domain.market import Source
+from tandem.domain.market import KIND_STATUS, KIND_TRADE, STATUS_HALTED, Source
 from tandem.domain.units import NS_PER_S
 from tandem.ingestor.frames import FRAME_TICKS, StampedFrame
-from tandem.ingestor.intake import Duplicates, Intake, ReplayBegan, StampedHeartbeat, StreamError, Subscribed
-from tandem.ingestor.trades import Parked
+from tandem.ingestor.intake import Intake
+from tandem.ingestor.outputs import Duplicates, ReplayBegan, ResumeMissed, StampedHeartbeat, StreamError, Subscribed
+from tandem.ingestor.trades import Parked, unpriced
 
 NOW_NS = 1_764_000_000 * NS_PER_S
 ROUTES = {SectorId("energy"): (Symbol("XOM"),), SectorId("staples"): (Symbol("KO"), Symbol("PEP"))}
@@ -103,6 +104,14 @@ def test_a_subscription_and_an_error_are_passed_on(intake):
     assert out == (Subscribed(symbols=frozenset({"KO"})), StreamError(code=405, message="symbol limit exceeded"))
 
 
+def test_an_error_is_told_in_few_words(intake):
+    deep: list[object] = []
+    for _ in range(900):
+        deep = [deep]
+    out = intake.take([{"T": "error", "code": 500, "msg": "x" * 1_000_000}, {"T": "error", "code": 500, "msg": deep}], NOW_NS)
+    assert max(len(each.message) for each in out) <= 200
+
+
 PARKED = [
     (None, "message_malformed"),
     (17, "message_malformed"),
@@ -110,9 +119,12 @@ PARKED = [
     ({"no": "type"}, "message_malformed"),
     ({"T": 5}, "message_malformed"),
     ({"T": ["t"]}, "message_malformed"),
-    ({"T": "q", "S": "KO"}, "type_unknown"),
-    ({"T": "c", "S": "KO"}, "correction_not_applied"),
-    ({"T": "x", "S": "KO"}, "correction_not_applied"),
+    ({"T": "b", "S": "KO"}, "type_unknown"),
+    ({"T": "q", "S": "KO"}, "field_missing"),
+    ({"T": "c", "S": "KO"}, "field_missing"),
+    ({"T": "x", "S": "KO"}, "field_missing"),
+    ({"T": "s", "S": "KO", "t": NOW_NS, "sc": "?"}, "status_unknown"),
+    ({"T": "l", "S": "KO", "t": NOW_NS, "u": 9.0, "d": 10.0}, "band_crossed"),
     ({"T": "subscription", "trades": "KO"}, "field_invalid"),
     ({"T": "error", "code": "405"}, "field_invalid"),
     (beat("soon"), "field_invalid"),
@@ -124,6 +136,12 @@ PARKED = [
     (trade(9, p=-1.0), "price_invalid"),
     (trade(9, "GM"), "symbol_unknown"),
 ]
+CORRECTION = {"T": "c", "S": "KO", "t": NOW_NS, "oi": 1, "op": 60.0, "os": 1, "ci": 1, "cs": 1}
+PARKED_AFTER_A_TRADE = [
+    (trade(9, p=6_000.0), "price_jump"),
+    (CORRECTION | {"cp": 6_000.0}, "price_jump"),
+    (CORRECTION | {"cp": 0.5}, "price_jump"),
+]
 
 
 @pytest.mark.parametrize(("bad", "reason"), PARKED, ids=[f"{reason}-{i}" for i, (_, reason) in enumerate(PARKED)])
@@ -131,6 +149,13 @@ def test_a_bad_message_is_parked_and_its_neighbours_are_kept(intake, bad, reason
     out = intake.take([trade(1), bad, trade(2)], NOW_NS)
     assert reasons(out) == [reason]
     assert [msgpack.unpackb(o.payload) for o in out if isinstance(o, Parked)] == [bad]
+    assert ids(intake.drain()) == [1, 2]
+
+
+@pytest.mark.parametrize(("bad", "reason"), PARKED_AFTER_A_TRADE)
+def test_what_cannot_follow_a_trade_is_parked_and_its_neighbours_are_kept(intake, bad, reason):
+    out = intake.take([trade(1), bad, trade(2)], NOW_NS)
+    assert reasons(out) == [reason]
     assert ids(intake.drain()) == [1, 2]
 
 
@@ -167,7 +192,8 @@ def test_a_live_feed_has_no_replay_and_its_heartbeats_are_ours():
 def test_what_waits_leaves_before_the_routes_change(intake):
     intake.take([trade(1)], NOW_NS)
     assert ids(intake.route({SectorId("energy"): (Symbol("XOM"),)})) == [1]
-    assert reasons(intake.take([trade(2)], NOW_NS)) == ["symbol_unknown"]
+    assert intake.take([trade(2)], NOW_NS) == ()  # was on its way when it was given up; not a fault
+    assert ids(intake.drain()) == []
 
 
 def test_the_last_event_time_is_known_for_a_gap(intake):
@@ -179,6 +205,7 @@ _GOOD = st.builds(trade, st.integers(0, 30), st.sampled_from(["KO", "PEP", "XOM"
 _BAD = st.one_of(st.sampled_from([bad for bad, _ in PARKED]), st.builds(trade, st.integers(0, 9), st.just("GM")))
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.one_of(_GOOD, _BAD), max_size=10), max_size=6))
 def test_every_message_is_in_a_frame_or_counted_as_a_duplicate_or_parked(payloads):
     """Conservation: the good ones are published exactly once for each key, the bad ones are all parked."""
@@ -197,3 +224,54 @@ def test_every_message_is_in_a_frame_or_counted_as_a_duplicate_or_parked(payload
     assert published == Counter(dict.fromkeys(good, 1))
     assert sum(o.count for o in out if isinstance(o, Duplicates)) == sum(good.values()) - len(good)
     assert len(reasons(out)) == sum(map(len, payloads)) - sum(good.values())
+
+
+def test_a_trade_that_sets_no_price_is_published_and_counted_by_its_reason(intake):
+    """A price 100 times off is none of the symbol's, if the conditions say so: nothing is parked, nothing is lost."""
+    intake.take([trade(1, c=["@"], z="C")], NOW_NS)
+    out = intake.take([trade(2, c=["@", "4"], z="C", p=6000.0), trade(3, c=["@", "I"], z="C", p=61.0)], NOW_NS)
+    frames = intake.drain()
+    assert (reasons(out), ids(frames)) == ([], [1, 2, 3])
+    assert frames[0].frame.ticks["flags"].tolist() == [0, 15, 6]
+    assert unpriced(frames[0].frame.ticks) == [("odd_lot", 1), ("derivatively_priced", 1)]
+
+
+def test_a_correction_to_a_price_that_nothing_uses_is_not_judged(intake):
+    """The same price is refused where the corrected trade sets prices."""
+    intake.take([trade(1)], NOW_NS)
+    fix = {
+        "T": "c",
+        "S": "KO",
+        "t": NOW_NS + 2,
+        "x": "V",
+        "oi": 1,
+        "op": 60.0,
+        "os": 1,
+        "oc": ["@"],
+        "ci": 1,
+        "cp": 6000.0,
+        "cs": 1,
+        "z": "C",
+    }
+    assert reasons(intake.take([fix | {"cc": ["@", "4"]}], NOW_NS)) == []
+    assert reasons(intake.take([fix | {"cc": ["@"]}], NOW_NS)) == ["price_jump"]
+    assert [f.frame.ticks["flags"].tolist() for f in intake.drain()] == [[0, 15]]
+
+
+@pytest.mark.parametrize(("source", "ends"), [(Source.LIVE, True), (Source.PAPER, True), (Source.RECYCLED, False)])
+def test_a_halt_whose_end_was_lost_with_a_connection_ends_with_the_trades_that_follow(source, ends):
+    """A replay brings statuses as surely as trades, and halts at its exchange what the recording goes on trading."""
+    intake = Intake(source)
+    intake.route(ROUTES)
+    if source is Source.RECYCLED:
+        intake.take([REPLAY], NOW_NS)
+    intake.take([trade(1), {"T": "s", "S": "KO", "t": NOW_NS + 2, "sc": "H"}], NOW_NS)
+    later_ns = NOW_NS + 400 * NS_PER_S
+    out = intake.take([trade(3, t=later_ns)], later_ns)
+
+    assert [o.symbol for o in out if isinstance(o, ResumeMissed)] == ["KO"] * ends
+    (frame,) = intake.drain()
+    assert frame.frame.ticks["kind"].tolist() == [KIND_TRADE, KIND_STATUS, *[KIND_STATUS] * ends, KIND_TRADE]
+    assert frame.frame.ticks["flags"].tolist() == [0, STATUS_HALTED, *[0] * ends, 0]
+    beats = [o for o in intake.beat(later_ns, later_ns) if isinstance(o, StampedHeartbeat)]
+    assert {tuple(b.flags) for b in beats} == {() if ends else ("KO",)}
