@@ -13,6 +13,7 @@ from itertools import count
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rollout_shapes import ENERGY, FULL
 from tandem.domain.control import PairSpec, RoutingPointer
@@ -278,6 +279,7 @@ class World:
         self.template = parse_template(FULL | (template or {}))
         self.now_s, self.bars = 1_700_000_000.0, 0
         self.worse: dict[str, float] = {}  # by version: added to its QLIKE
+        self.diverging: dict[str, float] = {}  # by version: share of its forecasts whose variance is far from the stable one's
         self.unready: set[str] = set()  # versions whose forecasters never get ready
         self.replays: dict[str, bool] = {}  # by version: the verdict, True where it is not named
         self.health = UNKNOWN
@@ -385,8 +387,15 @@ class World:
             pairs=pairs,
             stable=stable,
             candidate=candidate,
-            log_variance_ratio=self._noise[:bars].copy(),
+            log_variance_ratio=self._ratios(state.candidate.version)[:bars],
         )
+
+    def _ratios(self, version: str) -> NDArray[np.float64]:
+        """Of the variances; every n-th bar is far off, by the share of the version."""
+        ratios = self._noise.copy()
+        if share := self.diverging.get(version, 0.0):
+            ratios[:: round(1 / share)] = 9.0
+        return ratios
 
     def _health(self, model: ModelRef, sector: str) -> Health:
         return self.health

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
@@ -135,6 +136,23 @@ def test_ticks_become_forecasts_and_a_kill_loses_and_changes_none(
     assert sorted(batches) == panel.close_ns[-DAYS:].tolist()
     assert all(batch.model == trained[0] and [f.pair for f in batch.forecasts] == [PAIR] for batch in batches.values())
     assert [batches[t].forecasts[0].bar_index for t in sorted(batches)] == list(range(DAYS))
+    told = _tick_spans(kafka_servers, "killed")
+    assert {len(spans) for spans in told.values()} == {1}, "published again, a batch names the same records of ticks"
+    spans = [tuple(map(int, told[close_ns].copy().pop().split(b"-"))) for close_ns in sorted(told)]
+    assert all(after[0] == before[1] + 1 and after[1] == after[0] + 1 for before, after in pairwise(spans)), "a frame and a heartbeat a day"
+
+
+def _tick_spans(servers: str, replay_id: str) -> dict[int, set[bytes]]:
+    """The header of the ticks of each bar's batches."""
+    reader = KafkaReader(servers, [topics.FORECASTS], client_id="test")
+    spans: dict[int, set[bytes]] = {}
+    while records := reader.poll(2.0):
+        for record in records:
+            batch = decode_forecasts(record.value or b"")
+            if batch.replay_id == replay_id:
+                spans.setdefault(batch.bar_close_ns, set()).add(record.headers[topics.HEADER_TICKS])
+    reader.close()
+    return spans
 
 
 def test_http_gives_the_forecast_that_was_published(

@@ -18,7 +18,7 @@ from tandem.quant.network import Outputs, Windows
 
 # Rows per call. Matrix kernels differ with the number of rows and so do their last bits: every call therefore has this shape, filled up
 # with zeros. benchmarks/forecast_step.py prints what that costs.
-CHUNK_ROWS = 8
+CHUNK_ROWS = 16
 
 _REFUSED = (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, Unimplemented, RuntimeException)  # they have no base of their own
 

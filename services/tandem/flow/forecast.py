@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tandem.domain.forecasts import Forecast
 from tandem.domain.ids import Symbol
-from tandem.domain.market import BarSet
+from tandem.domain.market import BarColumns, BarSet
 from tandem.quant.bundle import Bundle
 from tandem.quant.features import FEATURES, FilterState, PairArrays, Step, Vector, advance, pair_arrays, scaled, started
 from tandem.quant.hybrid import hybrid
@@ -41,6 +41,8 @@ class ForecastState:
     filter: FilterState
     window: NDArray[np.float32]  # (P, sequence, F) scaled
     bars: NDArray[np.int64]  # (P,) since the end of training
+    last: "tuple[Step, tuple[Vector, Vector]] | None"  # what the last bar gave, and its prices
+    shown: NDArray[np.int64]  # (P,) forecasts that came out
     withheld: NDArray[np.int64]  # (P,) bars in which both legs traded and no finite forecast came out
 
 
@@ -68,34 +70,57 @@ def initial_forecasts(bundle: Bundle, number: int | None = None) -> ForecastStat
         filter=started(bundle.pairs),
         window=np.array([p.start.window for p in bundle.pairs], dtype=np.float32),
         bars=np.zeros(len(bundle.pairs), dtype=np.int64),
+        last=None,
+        shown=np.zeros(len(bundle.pairs), dtype=np.int64),
         withheld=np.zeros(len(bundle.pairs), dtype=np.int64),
     )
 
 
-def step(state: ForecastState, bar_set: BarSet, network: Network) -> tuple[ForecastState, tuple[Forecast, ...]]:
+def step(
+    state: ForecastState, bar_set: BarSet, network: Network, wanted: NDArray[np.bool_] | None = None
+) -> tuple[ForecastState, tuple[Forecast, ...]]:
     """The forecasts of the pairs whose two legs traded in this bar. A bar that is not after the last one taken in is ignored.
 
     So is one up to the end of training, which the initial state has seen. A pair whose numbers leave the finite range is withheld and
-    counted: with a bad price its state stays as it was.
+    counted: with a bad price its state stays as it was. wanted: (P,) pairs to forecast, None for all; the state of every pair moves, so
+    that another process can forecast the others, and this one can go on with them when that one is gone.
     """
     if bar_set.close_ns <= state.close_ns:
         return state, ()
     table = state.table
-    close = np.full(len(table.symbols), np.nan)
-    for symbol, bar in bar_set.bars.items():
-        index = table.symbols.get(symbol)
-        if index is not None:
-            close[index] = bar.close
+    close = _closes(table, bar_set)
     price_a, price_b = close[table.leg_a], close[table.leg_b]
     traded = ~(np.isnan(price_a) | np.isnan(price_b))
     passed = 1 if state.number is None else bar_set.number - state.number
     moved = advance(table.arrays, state.filter, prices=(price_a, price_b), slot=bar_set.slot, next_slot=bar_set.next_slot, passed=passed)
-    after = _taken_in(state, moved, bar_set)
-    rows = np.flatnonzero(moved.valid)
+    after = replace(_taken_in(state, moved, bar_set), last=(moved, (price_a, price_b)))
+    rows = np.flatnonzero(moved.valid if wanted is None else moved.valid & wanted)
     forecasts = _forecasts(after, moved, rows, outputs=network(after.window[rows]), prices=(price_a, price_b)) if len(rows) else {}
     shown = np.zeros(len(traded), dtype=bool)
     shown[list(forecasts)] = True
-    return replace(after, withheld=state.withheld + (traded & ~shown)), tuple(forecasts.values())
+    missing = traded & ~shown if wanted is None else traded & ~shown & wanted
+    return replace(after, shown=state.shown + shown, withheld=state.withheld + missing), tuple(forecasts.values())
+
+
+def recalled(state: ForecastState, row: int, network: Network) -> Forecast | None:
+    """The last bar's forecast of a pair that was not wanted then: what its step would have given. None: it had none."""
+    if state.last is None or not state.last[0].valid[row]:
+        return None
+    moved, prices = state.last
+    rows = np.array([row])
+    return _forecasts(state, moved, rows, outputs=network(state.window[rows]), prices=prices).get(row)
+
+
+def _closes(table: PairTable, bar_set: BarSet) -> Vector:
+    """(S,) of the table's symbols; NaN: no trade in this bar. The last place takes what no pair of the table has."""
+    close = np.full(len(table.symbols) + 1, np.nan)
+    if isinstance(bar_set.bars, BarColumns):
+        places = [table.symbols.get(symbol, -1) for symbol in bar_set.bars.symbols]
+        close[places] = bar_set.bars.closes
+    else:
+        for symbol, bar in bar_set.bars.items():
+            close[table.symbols.get(symbol, -1)] = bar.close
+    return close[:-1]
 
 
 def _taken_in(state: ForecastState, moved: Step, bar_set: BarSet) -> ForecastState:
@@ -120,25 +145,30 @@ def _forecasts(
     bundle = state.table.bundle
     variance, probability = hybrid(bundle.calibration, moved.garch_variance[rows], outputs)
     sound = np.isfinite(variance) & (variance > 0) & np.isfinite(probability)
+    rows = rows[sound]
+    # Lists of Python numbers: picking hundreds of them out of arrays one by one takes longer than the filter.
+    columns = (prices[0], prices[1], moved.spread, moved.expected_spread, moved.z, moved.garch_variance, state.bars - 1)
+    shown = [rows, variance[sound], probability[sound], *(column[rows] for column in columns)]
     result: dict[int, Forecast] = {}
-    for i in np.flatnonzero(sound).tolist():
-        row = int(rows[i])
+    for row, forecast_variance, odds, price_a, price_b, spread, expected_spread, z, garch_variance, bar_index in zip(
+        *(column.tolist() for column in shown), strict=True
+    ):
         pair = bundle.pairs[row]
         result[row] = Forecast(
             pair=pair.pair,
             leg_a=pair.leg_a,
             leg_b=pair.leg_b,
-            price_a=float(prices[0][row]),
-            price_b=float(prices[1][row]),
+            price_a=price_a,
+            price_b=price_b,
             beta=pair.beta,
             mu=pair.mu,
-            spread=float(moved.spread[row]),
-            expected_spread=float(moved.expected_spread[row]),
-            z=float(moved.z[row]),
-            variance=float(variance[i]),
-            garch_variance=float(moved.garch_variance[row]),
-            reversion_probability=float(probability[i]),
+            spread=spread,
+            expected_spread=expected_spread,
+            z=z,
+            variance=forecast_variance,
+            garch_variance=garch_variance,
+            reversion_probability=odds,
             half_life_bars=pair.half_life_bars,
-            bar_index=int(state.bars[row]) - 1,
+            bar_index=bar_index,
         )
     return result

@@ -4,6 +4,7 @@ BentoML exposes metrics through prometheus_client's multiprocess mode, chosen wh
 """
 
 import atexit
+import gc
 import os
 import shutil
 import signal
@@ -11,9 +12,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+# A bar makes hundreds of records that die at once; the default looks for cycles after every 700 of them.
+GC_THRESHOLDS = (50_000, 20, 100)
+
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT. Exit code 2: a setting or the model cannot be used."""
+    gc.set_threshold(*GC_THRESHOLDS)
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
     if "BENTOML_HOME" not in os.environ:
         os.environ["BENTOML_HOME"] = tempfile.mkdtemp(prefix="tandem-forecaster-")

@@ -3,6 +3,8 @@
 Its HTTP answers from the state that the pump keeps; nothing on the hot path goes through it.
 """
 
+import os
+import socket
 import threading
 import time
 from dataclasses import asdict
@@ -22,6 +24,7 @@ from tandem.adapters.onnx_network import OnnxNetwork
 from tandem.domain.errors import BadSetting, TandemError
 from tandem.domain.market import BarSet
 from tandem.flow.sector import SectorModel
+from tandem.flow.shards import shards_needed
 from tandem.forecaster.pump import Pump
 from tandem.quant.bundle import model_name
 
@@ -40,7 +43,9 @@ def build_pump(settings: settings_module.Settings) -> Pump:
         raise BadSetting(f"not set: {', '.join(missing)}")
     ref, bundle = load_bundle(settings.mlflow_tracking_uri, model_name(settings.sector), settings.model_version)
     grid = service_grid(bundle.bar, time.time_ns())
-    model = SectorModel(bundle=bundle, ref=ref, network=OnnxNetwork(bundle.onnx), grid=grid)
+    model = SectorModel(
+        bundle=bundle, ref=ref, network=OnnxNetwork(bundle.onnx), grid=grid, shards=shards_needed(len(bundle.pairs), settings.shards)
+    )
 
     def past_bars(until_ns: int, replay_id: str) -> tuple[BarSet, ...]:
         url = settings.postgres_url.get_secret_value()
@@ -49,7 +54,12 @@ def build_pump(settings: settings_module.Settings) -> Pump:
         symbols = {leg for pair in bundle.pairs for leg in (pair.leg_a, pair.leg_b)}
         return read_bar_sets(url, symbols, bundle.bar, settings.source, bundle.trained_to_ns, until_ns, grid, replay_id)
 
-    return Pump(servers=settings.kafka_bootstrap_servers, model=model, past_bars=past_bars)
+    return Pump(
+        servers=settings.kafka_bootstrap_servers,
+        model=model,
+        past_bars=past_bars,
+        member=settings.identity or f"{socket.gethostname()}-{os.getpid()}",
+    )
 
 
 @bentoml.service(
@@ -64,6 +74,7 @@ class Forecaster:
     def __init__(self) -> None:
         settings = settings_module.load()
         telemetry.configure_logging("forecaster", settings.log_level)
+        telemetry.expose("forecaster")
         try:
             self._pump = build_pump(settings)
         except TandemError as error:
@@ -85,7 +96,7 @@ class Forecaster:
     @bentoml.api(route="/forecast")
     async def forecast(self, pair: str) -> dict[str, Any]:
         """The pair's current forecast with the version that made it."""
-        latest = self._pump.state.latest.get(pair)
+        latest = self._pump.forecast_of(pair)
         if latest is None:
             held = sorted(model.pair for model in self._pump.model.bundle.pairs)
             if pair not in held:
@@ -118,6 +129,7 @@ class Forecaster:
             "not_ready": self._pump.why_not_ready(),
             "next_offset": self._pump.next_offset,
             "health": self._pump.health.report(),
+            "sharing": self._pump.sharing(),
             "replay_id": state.replay_id,
             "pairs": sorted(model.pair for model in self._pump.model.bundle.pairs),
             "latest": {pair: asdict(forecast) for pair, forecast in sorted(state.latest.items())},

@@ -6,8 +6,8 @@ import pytest
 from model_cases import bundle_of, pair_model
 from tandem.domain.forecasts import ForecastBatch, ModelRef
 from tandem.domain.ids import SectorId, Symbol
-from tandem.domain.market import KIND_TRADE, TICK_DTYPE, Heartbeat, SessionGrid, Source, TickFrame
-from tandem.flow.bars import bars_of
+from tandem.domain.market import KIND_CANCEL, KIND_STATUS, KIND_TRADE, STATUS_HALTED, TICK_DTYPE, Heartbeat, SessionGrid, Source, TickFrame
+from tandem.flow.recorded_bars import bars_of
 from tandem.flow.sector import SectorModel, SectorState, initial_sector, step
 
 SECTOR = SectorId("consumer")
@@ -112,3 +112,42 @@ def test_past_bars_bring_the_state_to_where_the_log_begins() -> None:
     restored = initial_sector(MODEL, bars_of(GRID, first[0]))
     _, resumed = _run(*second, state=restored)
     assert resumed[-1].forecasts == read[-1].forecasts
+
+
+def _halt(event_ns: int, symbol: str, flags: int = STATUS_HALTED) -> TickFrame:
+    ticks = np.zeros(1, TICK_DTYPE)
+    ticks["event_ns"], ticks["symbol"], ticks["kind"], ticks["flags"] = event_ns, SYMBOLS.index(Symbol(symbol)), KIND_STATUS, flags
+    return TickFrame(sector=SECTOR, source=Source.RECYCLED, replay_id="r", symbols=SYMBOLS, ticks=ticks)
+
+
+def test_a_bar_tells_what_the_market_was_of_every_symbol_and_a_heartbeat_only_what_turned() -> None:
+    """Also of a pair without a forecast; between bars a halt is news, and said once."""
+    events = (_frame((1, "KO", 50.0), (2, "PEP", 60.0)), _beat(5), _halt(6, "KO"), _beat(7), _beat(8), _beat(10))
+    _, batches = _run(*events)
+    told = [[(s.symbol, s.last_usd, s.halted) for s in batch.market] for batch in batches]
+    assert told == [[], [("KO", 50.0, True)], [], [("KO", 50.0, True), ("PEP", 60.0, False)]]
+
+
+def test_a_halt_makes_no_bar_and_no_forecast() -> None:
+    """A row that is no trade moves no price."""
+    _, batches = _run(_halt(1, "KO"), _frame((2, "PEP", 60.0)), _beat(10))
+    assert [(batch.forecasts, [s.halted for s in batch.market]) for batch in batches] == [((), [True, False])]
+
+
+def test_the_end_of_a_halt_is_told_with_every_bar_after_it() -> None:
+    """Whoever starts after it learns of it with the first bar, and whoever reads the log again finds the same time."""
+    events = (_frame((1, "KO", 50.0), (2, "PEP", 60.0)), _halt(3, "KO"), _halt(6, "KO", 0), _beat(10), _frame((11, "KO", 51.0)), _beat(20))
+    _, batches = _run(*events)
+
+    assert [[(s.symbol, s.halted, s.resumed_ns) for s in batch.market] for batch in batches] == [[("KO", False, 6), ("PEP", False, 0)]] * 2
+    assert _run(*events)[1] == batches
+
+
+def test_a_cancelled_last_trade_gives_way_to_the_one_before() -> None:
+    """Bar and market agree on what was traded last; with no trade before, nothing is known."""
+    trades = _frame((1, "KO", 50.0), (2, "KO", 5_000.0), (3, "PEP", 60.0))
+    trades.ticks["trade_id"] = (1, 2, 3)
+    cancels = _frame((4, "KO", 5_000.0), (4, "PEP", 60.0))
+    cancels.ticks["trade_id"], cancels.ticks["kind"] = (2, 3), KIND_CANCEL
+    _, (batch,) = _run(trades, cancels, _beat(10))
+    assert [(s.symbol, s.last_usd, s.last_ns) for s in batch.market] == [("KO", 50.0, 1), ("PEP", 0.0, 0)]

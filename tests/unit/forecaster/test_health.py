@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from model_cases import DAY_NS, bundle_of
 from tandem.domain.forecasts import ModelRef
 from tandem.domain.ids import SectorId, Symbol
 from tandem.domain.market import KIND_TRADE, TICK_DTYPE, Heartbeat, SessionGrid, Source, TickFrame
 from tandem.flow.sector import SectorModel, initial_sector, step
-from tandem.forecaster.health import HealthCounts
+from tandem.forecaster.health import HealthCounts, live_latency_s
 from tandem.quant.network import Outputs, Windows
 
 SYMBOLS = (Symbol("KO"), Symbol("PEP"))
@@ -39,8 +40,8 @@ def through(counts: HealthCounts, model: SectorModel, replay_id: str, days: int)
         frame = TickFrame(sector=SectorId("consumer"), source=Source.RECYCLED, replay_id=replay_id, symbols=SYMBOLS, ticks=ticks)
         beat = Heartbeat(sector=SectorId("consumer"), source=Source.RECYCLED, replay_id=replay_id, watermark_ns=close_ns)
         for event in (frame, beat):
-            state, batches = step(model, state, event)
-            counts.step(state, batches)
+            state, _ = step(model, state, event)
+            counts.step(state)
 
 
 def test_forecasts_and_withheld_ones_are_counted_over_the_same_bars() -> None:
@@ -50,8 +51,10 @@ def test_forecasts_and_withheld_ones_are_counted_over_the_same_bars() -> None:
     model = SectorModel(bundle=bundle, ref=ModelRef(name="m", version="1", digest="d"), network=Moody(), grid=GRID)
     through(counts, model, "a", 8)
     assert (counts.forecasts, counts.withheld) == (6, 2)
+    assert (counts.newly_withheld(), counts.newly_withheld()) == (2, 0)
     through(counts, model, "b", 3)
     assert (counts.forecasts, counts.withheld) == (3, 0)
+    assert counts.newly_withheld() == 0, "another replay takes nothing back"
 
 
 def test_the_report_has_null_for_what_was_not_measured() -> None:
@@ -71,3 +74,18 @@ def test_the_99th_percentile_is_a_latency_that_occurred() -> None:
     assert counts.report()["latency_p99_s"] == 1.98
     counts.bad_record()
     assert counts.report()["errors"] == 1
+
+
+@pytest.mark.parametrize(
+    ("received_s", "live_from_s", "latency_s"),
+    [
+        (10, 8, 0.5),
+        (8, 8, 2.5),
+        (7, 8, None),  # came while the state was rebuilt: it waited for that, and not for the version's arithmetic
+        (10, None, None),
+    ],
+)
+def test_latency_is_of_what_came_after_the_state_was_rebuilt(received_s: int, live_from_s: int | None, latency_s: float | None) -> None:
+    """Bars that wait while a candidate reads the log do not make it a slow one: a gate would refuse it for its start."""
+    live_from_ns = None if live_from_s is None else live_from_s * 10**9
+    assert live_latency_s(received_s * 10**9, published_ns=10_500_000_000, live_from_ns=live_from_ns) == latency_s
