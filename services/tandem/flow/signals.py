@@ -4,13 +4,14 @@ Knows nothing of money, orders or limits (sizing.py, execution.py). Called by th
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tandem.domain.control import PairSpec, TradingState
 from tandem.domain.forecasts import Forecast
 from tandem.domain.ids import PairId, SectorId
 from tandem.domain.trading import Action, TradingMode
+from tandem.flow.stops import stop_z
 
 
 class Reason(StrEnum):
@@ -36,6 +37,11 @@ class Reason(StrEnum):
     CROSSED_MEAN = "crossed_mean"
     HOLDING = "holding"
     STALE = "stale"  # live only: the forecast came too late to open on
+    STOP_WAITS = "stop_waits"  # beyond the stop, by prices that are old or of a halted symbol: no reason to sell at the resumption
+    DRIFT = "drift"  # the spread comes back slower than its model can explain: flow/drift.py
+    CORPORATE_ACTION = "corporate_action"  # a split or the like has changed what its model was trained on: another version must come
+    SESSION_END = "session_end"  # the exchange closes soon, and nothing is to be held over night: flow/session_end.py
+    RESTING = "resting"  # was stopped, and the spread has not been back since: flow/stops.py
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +71,22 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What is known of a pair besides its forecast.
+
+    widening: of the stop's distance. priced: both legs trade and have just traded. comparable: its model was trained on such prices.
+    ending: nothing is held over the session's end, which is near.
+    """
+
+    widening: float = 1.0
+    priced: bool = True
+    comparable: bool = True
+    drifting: bool = False
+    resting: bool = False
+    ending: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """Everything that one decision looks at."""
 
@@ -74,6 +96,17 @@ class Case:
     mode: TradingMode
     fresh: bool
     model_changed: bool = False
+    outlook: Outlook = Outlook()
+
+    @property
+    def beyond_stop(self) -> bool:
+        """A held pair's stop has come, by whatever prices."""
+        return self.distance >= stop_z(self.spec, self.outlook.widening)
+
+    @property
+    def is_reliable(self) -> bool:
+        """The forecast is new, and so are its prices."""
+        return self.fresh and self.outlook.priced
 
     @property
     def distance(self) -> float:
@@ -100,6 +133,10 @@ class Rule:
     reason: Reason
     holds: Callable[[Case], bool]
     action: Action | None = None
+    signal: Signal = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "signal", Signal(action=self.action, reason=self.reason))
 
 
 FLAT_RULES: tuple[Rule, ...] = (
@@ -109,7 +146,11 @@ FLAT_RULES: tuple[Rule, ...] = (
     Rule(reason=Reason.MODE_HALTED, holds=lambda c: c.mode is TradingMode.HALTED),
     Rule(reason=Reason.MODE_FLATTENING, holds=lambda c: c.mode is TradingMode.FLATTENING),
     Rule(reason=Reason.MODE_REDUCING, holds=lambda c: c.mode is TradingMode.REDUCING),
+    Rule(reason=Reason.SESSION_END, holds=lambda c: c.outlook.ending),
     Rule(reason=Reason.STALE, holds=lambda c: not c.fresh),
+    Rule(reason=Reason.CORPORATE_ACTION, holds=lambda c: not c.outlook.comparable),
+    Rule(reason=Reason.DRIFT, holds=lambda c: c.outlook.drifting),
+    Rule(reason=Reason.RESTING, holds=lambda c: c.outlook.resting),
     Rule(reason=Reason.BEYOND_STOP, holds=lambda c: c.distance >= c.spec.stop_z),
     Rule(reason=Reason.INSIDE_BAND, holds=lambda c: c.distance < c.spec.entry_z),
     Rule(reason=Reason.PROBABILITY_LOW, holds=lambda c: c.forecast.reversion_probability < c.spec.probability_min),
@@ -124,9 +165,13 @@ HELD_RULES: tuple[Rule, ...] = (
     Rule(reason=Reason.MODE_FLATTENING, holds=lambda c: c.mode is TradingMode.FLATTENING, action=Action.CLOSE),
     Rule(reason=Reason.SUSPENDED, holds=lambda c: c.spec.suspended, action=Action.CLOSE),
     Rule(reason=Reason.MODEL_CHANGED, holds=lambda c: c.model_changed, action=Action.CLOSE),
-    Rule(reason=Reason.STOP_Z, holds=lambda c: c.distance >= c.spec.stop_z, action=Action.CLOSE),
+    Rule(reason=Reason.SESSION_END, holds=lambda c: c.outlook.ending, action=Action.CLOSE),
+    Rule(reason=Reason.CORPORATE_ACTION, holds=lambda c: not c.outlook.comparable and not c.held_too_long),
+    Rule(reason=Reason.STOP_WAITS, holds=lambda c: c.beyond_stop and not c.is_reliable),
+    Rule(reason=Reason.STOP_Z, holds=lambda c: c.beyond_stop, action=Action.CLOSE),
     Rule(reason=Reason.EXIT_Z, holds=lambda c: c.distance <= c.spec.exit_z, action=Action.CLOSE),
     Rule(reason=Reason.CROSSED_MEAN, holds=lambda c: c.z_held >= 0, action=Action.CLOSE),
+    Rule(reason=Reason.DRIFT, holds=lambda c: c.outlook.drifting and c.is_reliable, action=Action.CLOSE),
     Rule(reason=Reason.TIME_STOP, holds=lambda c: c.held_too_long, action=Action.CLOSE),
     Rule(reason=Reason.HOLDING, holds=lambda _: True),
 )
@@ -136,7 +181,7 @@ def decide(case: Case) -> Signal:
     """The first rule that holds, of the table for a flat or a held pair."""
     for rule in FLAT_RULES if case.held is None else HELD_RULES:
         if rule.holds(case):
-            return Signal(action=rule.action, reason=rule.reason)
+            return rule.signal
     raise AssertionError("the last rule of each table always holds")
 
 
@@ -149,11 +194,14 @@ def held_under(held: Held, last: Forecast, new: Forecast, digest: str) -> Held:
     return Held(direction=held.direction, opened_bar_index=new.bar_index - bars_held, half_life_bars=held.half_life_bars, digest=digest)
 
 
+BREAKER_SCOPE = "breaker/"  # of the states that flow/breakers.py sets; one portfolio has one account
 _STRICTNESS = {mode: rank for rank, mode in enumerate(TradingMode)}  # they stand in this order
 
 
 def effective_mode(states: Mapping[str, TradingState], account: str, sector: SectorId, pair: PairId) -> TradingMode:
-    """The strictest mode of "global", the account, the sector and the pair; ACTIVE where nothing is said."""
+    """The strictest mode of "global", the account, its breakers, the sector and the pair; ACTIVE where nothing is said."""
+    if not states:
+        return TradingMode.ACTIVE
     scopes = ("global", f"account/{account}", f"sector/{sector}", f"pair/{pair}")
-    modes = [states[scope].mode for scope in scopes if scope in states]
+    modes = [state.mode for scope, state in states.items() if scope in scopes or scope.startswith(BREAKER_SCOPE)]
     return max(modes, key=_STRICTNESS.__getitem__, default=TradingMode.ACTIVE)

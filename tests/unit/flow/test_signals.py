@@ -7,7 +7,7 @@ import pytest
 from tandem.domain.control import TradingState
 from tandem.domain.ids import PairId, SectorId, Symbol
 from tandem.domain.trading import Action, TradingMode
-from tandem.flow.signals import FLAT_RULES, HELD_RULES, Case, Held, Reason, decide, effective_mode, held_under
+from tandem.flow.signals import FLAT_RULES, HELD_RULES, Case, Held, Outlook, Reason, decide, effective_mode, held_under
 from trading_cases import SPEC, forecast
 
 LONG = Held(direction=1, opened_bar_index=100, half_life_bars=10.0, digest="d")
@@ -17,7 +17,8 @@ SHORT = replace(LONG, direction=-1)
 def case(held: Held | None = None, mode: TradingMode = TradingMode.ACTIVE, fresh: bool = True, **changes: object) -> Case:
     spec = replace(SPEC, suspended=bool(changes.pop("suspended", False)), frozen=bool(changes.pop("frozen", False)))
     changed = bool(changes.pop("model_changed", False))
-    return Case(forecast=forecast(**changes), spec=spec, held=held, mode=mode, fresh=fresh, model_changed=changed)
+    outlook = changes.pop("outlook", Outlook())
+    return Case(forecast=forecast(**changes), spec=spec, held=held, mode=mode, fresh=fresh, model_changed=changed, outlook=outlook)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,12 @@ def case(held: Held | None = None, mode: TradingMode = TradingMode.ACTIVE, fresh
         (case(frozen=True), None, Reason.FROZEN),
         (case(fresh=False), None, Reason.STALE),
         (case(leg_b=Symbol("PG")), None, Reason.LEGS_DIFFER),
+        (case(outlook=Outlook(drifting=True)), None, Reason.DRIFT),
+        (case(outlook=Outlook(resting=True)), None, Reason.RESTING),
+        (case(outlook=Outlook(comparable=False)), None, Reason.CORPORATE_ACTION),
+        (case(outlook=Outlook(ending=True)), None, Reason.SESSION_END),
+        (case(suspended=True, outlook=Outlook(ending=True)), None, Reason.SUSPENDED),
+        (case(z=4.1, outlook=Outlook(widening=1.25)), None, Reason.BEYOND_STOP),
     ],
 )
 def test_a_flat_pair_opens_only_when_every_rule_lets_it(given: Case, action: Action | None, reason: Reason) -> None:
@@ -69,6 +76,22 @@ def test_a_flat_pair_opens_only_when_every_rule_lets_it(given: Case, action: Act
         (case(LONG, model_changed=True), Action.CLOSE, Reason.MODEL_CHANGED),
         (case(LONG, mode=TradingMode.HALTED, model_changed=True), None, Reason.MODE_HALTED),
         (case(LONG, fresh=False, z=-0.4), Action.CLOSE, Reason.EXIT_Z),
+        (case(LONG, z=-4.5, fresh=False), None, Reason.STOP_WAITS),
+        (case(LONG, z=-4.5, outlook=Outlook(priced=False)), None, Reason.STOP_WAITS),
+        (case(LONG, z=-4.4, outlook=Outlook(widening=1.25)), None, Reason.HOLDING),
+        (case(LONG, z=-4.5, outlook=Outlook(widening=1.25)), Action.CLOSE, Reason.STOP_Z),
+        (case(LONG, outlook=Outlook(drifting=True)), Action.CLOSE, Reason.DRIFT),
+        (case(LONG, outlook=Outlook(drifting=True, priced=False)), None, Reason.HOLDING),
+        (case(LONG, z=-0.4, outlook=Outlook(drifting=True)), Action.CLOSE, Reason.EXIT_Z),
+        (case(LONG, outlook=Outlook(resting=True)), None, Reason.HOLDING),
+        (case(LONG, z=-9.0, outlook=Outlook(comparable=False)), None, Reason.CORPORATE_ACTION),
+        (case(LONG, z=0.0, outlook=Outlook(comparable=False)), None, Reason.CORPORATE_ACTION),
+        (case(LONG, z=-3.0, bar_index=130, outlook=Outlook(comparable=False)), Action.CLOSE, Reason.TIME_STOP),
+        (case(LONG, suspended=True, outlook=Outlook(comparable=False)), Action.CLOSE, Reason.SUSPENDED),
+        (case(LONG, outlook=Outlook(ending=True)), Action.CLOSE, Reason.SESSION_END),
+        (case(LONG, z=-9.0, outlook=Outlook(ending=True, priced=False, comparable=False)), Action.CLOSE, Reason.SESSION_END),
+        (case(LONG, frozen=True, outlook=Outlook(ending=True)), None, Reason.FROZEN),
+        (case(LONG, mode=TradingMode.HALTED, outlook=Outlook(ending=True)), None, Reason.MODE_HALTED),
     ],
 )
 def test_a_held_pair_closes_for_each_of_its_reasons(given: Case, action: Action | None, reason: Reason) -> None:

@@ -4,11 +4,13 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tandem.domain.control import PairSpec
 from tandem.domain.forecasts import Forecast
 from tandem.domain.trading import Action, Side
-from tandem.flow.sizing import Exposure, Limits, Plan, Refusal, Refused, size, volatility_scale
+from tandem.flow.sizing import Exposure, Limits, Plan, Refusal, Refused, confidence, kelly_usd, size, volatility_scale
 from trading_cases import KO, PEP, SPEC, forecast
 
 LIMITS = Limits(
@@ -108,3 +110,76 @@ def test_up_to_each_limit_a_trade_is_allowed(result: Plan | Refused) -> None:
 def test_limits_that_forbid_everything_are_refused_as_a_mistake() -> None:
     with pytest.raises(ValueError, match="pairs_open_max 0"):
         replace(LIMITS, pairs_open_max=0)
+
+
+def test_a_pair_at_its_confidence_floor_gets_nothing_and_one_that_is_sure_the_whole() -> None:
+    limits = replace(LIMITS, confidence_full=0.8)
+    shares = []
+    for probability in (0.6, 0.65, 0.7, 0.8, 1.0):
+        plan = sized(replace(FORECAST, reversion_probability=probability), limits=limits)
+        shares.append(plan.refusal if isinstance(plan, Refused) else plan.a.qty)
+
+    assert shares == [Refusal.CONFIDENCE_FLOOR, 50, 98, 200, 200]  # 39.99 shares of b are 39
+
+
+def test_a_pair_without_a_floor_does_not_ask_for_the_probability() -> None:
+    plan = sized(replace(FORECAST, reversion_probability=0.1), spec=replace(SPEC, probability_min=0.0))
+
+    assert isinstance(plan, Plan)
+    assert plan.a.qty == 200
+
+
+def test_kellys_bet_caps_the_size_of_an_account_that_is_small_for_it() -> None:
+    """p 0.7, sigma 0.01 x sqrt(10): a quarter of (2 x 0.7 - 1) / 0.0316 is 3.16 times the equity; of 2,000 USD: 6,325 in leg a."""
+    assert float(kelly_usd(FORECAST, Decimal(2_000), LIMITS)) == pytest.approx(6324.6, abs=0.1)
+    roomy = replace(LIMITS, gross_exposure_max=Decimal(9), symbol_exposure_max=Decimal(9), sector_exposure_max=Decimal(9))
+    roomy = replace(roomy, net_exposure_max=Decimal(9), beta_exposure_max=Decimal(9))
+    plan = sized(limits=roomy, equity_usd=Decimal(2_000))
+
+    assert isinstance(plan, Plan)
+    assert plan.b.qty == int(6324.6 * 0.8 / 100)
+
+
+@pytest.mark.parametrize(
+    ("changes", "refusal"),
+    [
+        ({"symbol_usd": {"X": Decimal(499_000)}}, Refusal.NET_EXPOSURE),
+        ({"symbol_usd": {"X": Decimal(-503_000)}}, Refusal.NET_EXPOSURE),
+        ({"symbol_usd": {"X": Decimal(300_000)}, "betas": {"X": 1.7}}, Refusal.BETA_EXPOSURE),
+        ({"betas": {KO: 60.0}}, Refusal.BETA_EXPOSURE),
+        ({"sector_usd": {SPEC.sector: Decimal(982_001)}}, Refusal.SECTOR_EXPOSURE),
+        ({"symbol_usd": {"X": Decimal(498_000)}}, None),
+        ({"symbol_usd": {"X": Decimal(499_000), "Y": Decimal(-499_000)}}, None),
+        ({"sector_usd": {SPEC.sector: Decimal(982_000), "energy": Decimal(900_000)}}, None),
+    ],
+)
+def test_caps_on_one_side_of_the_market_on_its_moves_and_on_a_sector(changes: dict[str, object], refusal: Refusal | None) -> None:
+    """The pair is 10,000 long and 8,000 short of a million: 2,000 net, 18,000 in its sector."""
+    plan = sized(**changes)
+
+    assert (plan.refusal if isinstance(plan, Refused) else None) == refusal
+
+
+@given(st.floats(1e-7, 1e-2), st.floats(1.0, 50.0), st.lists(st.floats(0, 1), min_size=2, max_size=2), st.floats(0.01, 0.9))
+def test_size_never_rises_with_sigma_nor_falls_with_confidence(
+    variance: float, times: float, probabilities: list[float], floor: float
+) -> None:
+    low, high = sorted(probabilities)
+
+    def dollars(probability: float, of: float) -> float:
+        found = replace(FORECAST, variance=of, garch_variance=of, reversion_probability=probability)
+        scale = volatility_scale(of, 1.0, LIMITS) * confidence(probability, floor, LIMITS)
+        return min(scale * 10_000, float(kelly_usd(found, Decimal(1_000_000), LIMITS)))
+
+    assert dollars(low, variance) <= dollars(high, variance)
+    assert dollars(high, variance * times) <= dollars(high, variance)
+    assert confidence(floor, floor, LIMITS) == 0
+    assert dollars(min(low, floor), variance) == 0
+
+
+@pytest.mark.parametrize(
+    "changes", [{"kelly_fraction": 0.26}, {"confidence_full": 1.1}, {"kelly_fraction": 0.0}, {"sector_exposure_max": Decimal(0)}]
+)
+def test_more_than_a_quarter_of_kelly_cannot_be_asked_for(changes: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"at most|above 0"):
+        replace(LIMITS, **changes)
