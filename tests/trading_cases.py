@@ -7,11 +7,24 @@ from tandem.domain.control import PairSpec
 from tandem.domain.forecasts import Forecast, ForecastBatch, ModelRef
 from tandem.domain.ids import PairId, SectorId, Symbol
 from tandem.domain.market import Source
+from tandem.domain.trading import Action
+from tandem.flow.journal import Intent
 
 KO, PEP = Symbol("KO"), Symbol("PEP")
 CONSUMER = SectorId("consumer")
 PAIR = PairId("KO-PEP")
 MODEL = ModelRef(name="pairs_trading_gru_garch_consumer_v1", version="1", digest="d1")
+INTENT = Intent(
+    intent_id="i1",
+    run="r1",
+    pair=PAIR,
+    sector=CONSUMER,
+    action=Action.OPEN_LONG,
+    reason="entry_long",
+    bar_close_ns=1000,
+    trade_id="i1",
+    model=MODEL,
+)
 SPEC = PairSpec(
     pair=PAIR,
     sector=CONSUMER,

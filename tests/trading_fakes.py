@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from tandem.adapters.postgres_ledger import Stored
+from tandem.adapters.postgres_load import Stored
 from tandem.domain.errors import InvariantBroken, Transient
 from tandem.domain.ids import PairId, Symbol
 from tandem.domain.ledger import Entry
@@ -23,6 +23,7 @@ class MemoryStore:
     orders: dict[str, OrderState] = field(default_factory=dict)
     fills: dict[str, tuple[Fill, PairId]] = field(default_factory=dict)
     entries: dict[str, Entry] = field(default_factory=dict)
+    crosses: dict[str, object] = field(default_factory=dict)
     written: list[Changes] = field(default_factory=list)
 
     def commit(self, changes: Changes) -> None:
@@ -37,6 +38,7 @@ class MemoryStore:
             if live:
                 raise InvariantBroken(f"a second live order of {order.pair} leg {order.leg}")
             self.orders[order.client_order_id] = OrderState(order=order)
+        self.crosses |= changes.crosses
         self.orders |= {key: state for key, state in changes.orders.items() if key in new}
         for fill, pair in changes.fills:
             self._new(self.fills, fill.execution_id)
@@ -121,19 +123,26 @@ class MemoryBroker:
         """The newest order of a symbol that is still open."""
         return next(o for o in reversed(self.sent) if o.symbol == symbol and not self.reports[o.client_order_id].status.is_final)
 
-    def fill(self, symbol: str, event_ns: int, price: str = "50") -> Fill:
-        """Fill the open order of a symbol."""
+    def end(self, symbol: str, status: OrderStatus) -> OrderReport:
+        """End the open order of a symbol with what is filled of it."""
+        key = self.live(symbol).client_order_id
+        self.reports[key] = replace(self.reports[key], status=status)
+        return self.reports[key]
+
+    def fill(self, symbol: str, event_ns: int, price: str = "50", qty: int | None = None) -> Fill:
+        """Fill the open order of a symbol, or `qty` shares of it."""
         order = self.live(symbol)
-        self.reports[order.client_order_id] = replace(
-            self.reports[order.client_order_id], status=OrderStatus.FILLED, filled_qty=str(order.qty)
-        )
-        self.held[order.symbol] = self.held.get(order.symbol, Decimal(0)) + order.qty * order.side.sign
+        before = Decimal(self.reports[order.client_order_id].filled_qty)
+        done = before + (order.outside_qty - before if qty is None else qty)
+        status = OrderStatus.FILLED if done == order.outside_qty else OrderStatus.PARTIAL
+        self.reports[order.client_order_id] = replace(self.reports[order.client_order_id], status=status, filled_qty=str(done))
+        self.held[order.symbol] = self.held.get(order.symbol, Decimal(0)) + (done - before) * order.side.sign
         return Fill(
-            execution_id=f"x-{order.client_order_id}",
+            execution_id=f"x-{order.client_order_id}" if before == 0 else f"x-{order.client_order_id}-{done}",
             client_order_id=order.client_order_id,
             symbol=order.symbol,
             side=order.side,
-            qty=Decimal(order.qty),
+            qty=done - before,
             price_usd=Decimal(price),
             event_ns=event_ns,
         )

@@ -6,7 +6,7 @@ from decimal import Decimal
 from tandem.domain.ids import PairId, Symbol
 from tandem.domain.trading import PairState
 from tandem.flow.barrier import Decidable
-from tandem.flow.execution import Patience
+from tandem.flow.execution_records import Patience
 from tandem.flow.sizing import Limits
 from tandem.portfolio.books import Books
 from tandem.portfolio.desk import Desk

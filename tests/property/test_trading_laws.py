@@ -1,36 +1,22 @@
 """Laws of trading: the ledger sums to zero, order and repetition do not matter, no leg has two live orders, size falls with variance."""
 
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem.domain.errors import InvariantBroken
-from tandem.domain.ids import PairId, Symbol, client_order_id
+from tandem.domain.ids import PairId, Symbol
 from tandem.domain.ledger import Entry, Posting
-from tandem.domain.trading import Action, Fee, Fill, Order, OrderStatus, PairState, Side
+from tandem.domain.trading import Action, Fee, Fill, Side
 from tandem.flow.accounting import NO_PAIR, deposit_entry, equity_usd, fee_entry, fill_entry, fold, positions, post, profit
 from tandem.flow.barrier import Arrived, Barrier, BrokerReached, Decidable, PointersMoved
 from tandem.flow.barrier import step as barrier_step
-from tandem.flow.execution import (
-    CancelWanted,
-    Closing,
-    Execution,
-    Flattening,
-    FlattenWanted,
-    Opened,
-    Patience,
-    Reported,
-    Review,
-    flat,
-    step,
-)
-from tandem.flow.signals import Held
 from tandem.flow.sizing import Exposure, Limits, Plan, size
-from trading_cases import CONSUMER, KO, PAIR, PEP, SPEC, batch, forecast
+from trading_cases import CONSUMER, KO, PEP, SPEC, batch, forecast
 
 PAIRS = (PairId("KO-PEP"), PairId("KO-PG"), PairId("WMT-PG"))
 SYMBOLS = (KO, PEP, Symbol("PG"), Symbol("WMT"))
@@ -152,133 +138,6 @@ def test_size_never_rises_with_the_variance(variances: list[float], price_a: flo
         assert small.b.qty >= large.b.qty
         short = large.a if large.a.side is Side.SELL else large.b
         assert short.notional_usd <= SPEC.notional_usd * Decimal("1.5")
-
-
-@dataclass
-class Market:
-    """A broker that does to live orders whatever the example says, and checks that no leg ever has two."""
-
-    pair: Execution
-    live: dict[str, Order] = field(default_factory=dict)
-    filled: dict[str, int] = field(default_factory=dict)
-    sent: set[str] = field(default_factory=set)
-    executions: int = 0
-    now_ns: int = 0
-
-    PATIENCE = Patience(leg_wait_bars_max=3, leg_wait_s_max=5.0, unwind_attempts_max=3)
-
-    def tell(self, event: object) -> tuple[object, ...]:
-        self.pair, out = step(self.pair, event, self.PATIENCE)
-        return out
-
-    def send(self, *orders: Order) -> None:
-        for order in orders:
-            assert order.client_order_id not in self.sent, "an id was used twice"
-            self.sent.add(order.client_order_id)
-            assert order.leg not in {other.leg for other in self.live.values()}, f"a second live order of leg {order.leg}"
-            self.live[order.client_order_id] = order
-            self.filled[order.client_order_id] = 0
-
-    def order(self, leg: str, side: Side, qty: int, intent: str, attempt: int = 0) -> Order:
-        return Order(
-            client_order_id=client_order_id(intent, leg, attempt),
-            intent_id=intent,
-            pair=PAIR,
-            leg=leg,
-            attempt=attempt,
-            symbol=KO if leg == "a" else PEP,
-            side=side,
-            qty=qty,
-            limit_usd=None,
-            decided_ns=self.now_ns,
-        )
-
-    def open_or_close(self) -> None:
-        intent = f"{self.now_ns}"
-        if self.pair.state is PairState.FLAT and not self.live:
-            a, b = self.order("a", Side.BUY, 4, intent), self.order("b", Side.SELL, 3, intent)
-            self.tell(Opened(trade_id=intent, held=Held(direction=1, opened_bar_index=0, half_life_bars=1.0, digest="d"), a=a, b=b))
-            self.send(a, b)
-        elif self.pair.state is PairState.HEDGED:
-            a, b = self.order("a", Side.SELL, 4, intent), self.order("b", Side.BUY, 3, intent)
-            self.tell(Closing(a=a, b=b))
-            self.send(a, b)
-
-    def review(self, bar_closed: bool) -> None:
-        for want in self.tell(Review(at_ns=self.now_ns, bar_closed=bar_closed)):
-            if isinstance(want, FlattenWanted):
-                orders = [self.order(leg, side, qty, f"unwind{self.now_ns}", want.attempt) for leg, _, side, qty in want.legs]
-                self.tell(Flattening(orders=tuple(orders)))
-                self.send(*orders)
-            elif isinstance(want, CancelWanted):
-                self.end(want.order.order.client_order_id, OrderStatus.CANCELED)
-
-    def end(self, order_id: str, status: OrderStatus) -> None:
-        if self.live.pop(order_id, None):
-            self.tell(Reported(client_order_id=order_id, status=status, filled=Decimal(self.filled[order_id])))
-
-    def fill(self, order_id: str, qty: int) -> None:
-        order = self.live[order_id]
-        qty = min(qty, order.qty - self.filled[order_id])
-        self.filled[order_id] += qty
-        self.executions += 1
-        if self.filled[order_id] == order.qty:
-            del self.live[order_id]
-        self.tell(
-            Fill(
-                execution_id=str(self.executions),
-                client_order_id=order_id,
-                symbol=order.symbol,
-                side=order.side,
-                qty=Decimal(qty),
-                price_usd=Decimal(50),
-                event_ns=self.now_ns,
-            )
-        )
-
-
-MOVES = st.lists(
-    st.tuples(
-        st.sampled_from(["trade", "review", "bar", "fill", "fill", "accept", "reject", "expire"]),
-        st.integers(0, 1),
-        st.integers(1, 4),
-        st.integers(0, 4),
-    ),
-    max_size=60,
-)
-
-
-@settings(max_examples=300)
-@given(MOVES)
-def test_no_leg_ever_has_two_live_orders_and_trouble_ends_with_both_legs_or_neither(moves: list[tuple[str, int, int, int]]) -> None:
-    """Any tape of executions, rejections and cancels; then the trouble stops and a few quiet bars pass."""
-    market = Market(flat(PAIR, CONSUMER, KO, PEP))
-    for move, which, qty, seconds in moves:
-        market.now_ns += seconds * 10**9 + 1
-        order_id = next((o.client_order_id for o in market.live.values() if o.leg == "ab"[which]), None)
-        match move:
-            case "trade":
-                market.open_or_close()
-            case "review" | "bar":
-                market.review(move == "bar")
-            case "fill" if order_id:
-                market.fill(order_id, qty)
-            case "accept" if order_id:
-                market.tell(Reported(client_order_id=order_id, status=OrderStatus.ACCEPTED, broker_order_id="b"))
-            case "reject" | "expire" if order_id:
-                market.end(order_id, OrderStatus.REJECTED if move == "reject" else OrderStatus.EXPIRED)
-    for _ in range(8):
-        market.now_ns += 10**9
-        for order_id in list(market.live):
-            market.fill(order_id, 99)
-        market.review(True)
-
-    held = (market.pair.a.held, market.pair.b.held)
-    assert market.pair.state in (PairState.FLAT, PairState.HEDGED, PairState.QUARANTINED)
-    if market.pair.state is PairState.FLAT:
-        assert held == (0, 0)
-    if market.pair.state is PairState.HEDGED:
-        assert held == (4, -3)
 
 
 SECTORS = (CONSUMER, type(CONSUMER)("energy"), type(CONSUMER)("financial"))

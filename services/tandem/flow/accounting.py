@@ -6,19 +6,24 @@ Does not value anything by itself: marks come from the caller. Called by the por
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from types import MappingProxyType
 from typing import TypeVar
 
 from tandem.domain.errors import InvariantBroken
 from tandem.domain.ids import PairId, Symbol, entry_id
-from tandem.domain.ledger import CAPITAL, CASH, FEES, SHARES, TRADING, USD, Entry, Posting
-from tandem.domain.trading import Fee, Fill, Position
+from tandem.domain.ledger import BORROW, CAPITAL, CASH, DIVIDENDS, FEES, INTEREST, SHARES, TRADING, USD, Entry, Posting
+from tandem.domain.trading import Charge, Fee, Fill, Position
 from tandem.domain.units import cents
 
 NO_PAIR = ""  # the sub-ledger of what belongs to no pair: capital, fees that cannot be attributed
 _ZERO = Decimal(0)
+_PART_USD = Decimal("0.000001")  # what a charge is divided to among pairs; the last pair takes the rest
+_ACCOUNTS: Mapping[Charge, str] = MappingProxyType(
+    {Charge.FEE: FEES, Charge.BORROW: BORROW, Charge.DIVIDEND: DIVIDENDS, Charge.INTEREST: INTEREST}
+)
+_PLAIN = (TRADING, BORROW, DIVIDENDS, INTEREST)  # whose sums the book does not keep: the other side of theirs is cash or shares
 K = TypeVar("K")
 
 
@@ -26,7 +31,8 @@ K = TypeVar("K")
 class Book:
     """The sum of all entries. Each mapping holds only what is not zero.
 
-    cash_usd: by pair, NO_PAIR included. shares: by (pair, symbol). fees_usd: by pair, positive when paid. capital_usd: paid in.
+    cash_usd: by pair, NO_PAIR included. shares: by (pair, symbol). fees_usd: by pair, positive when paid; borrow, dividends and interest
+    are not in it, but in the cash. capital_usd: paid in.
     """
 
     cash_usd: Mapping[str, Decimal] = field(default_factory=lambda: MappingProxyType({}))
@@ -70,15 +76,98 @@ def deposit_entry(book: str, amount_usd: Decimal, event_ns: int) -> Entry:
 
 def fill_entry(fill: Fill, pair: PairId) -> Entry:
     """One execution. Buy 10 KO at 50: cash -500 USD, trading +500 USD, shares +10 KO, trading -10 KO."""
-    shares = fill.qty * fill.side.sign
-    money_usd = shares * fill.price_usd
-    lines = ((CASH, USD, -money_usd), (TRADING, USD, money_usd), (SHARES, fill.symbol, shares), (TRADING, fill.symbol, -shares))
-    return _entry("fill", fill.execution_id, pair, fill.event_ns, *lines)
+    return _entry("fill", fill.execution_id, pair, fill.event_ns, *_exchange(fill.symbol, fill.qty * fill.side.sign, fill.price_usd))
+
+
+def foreign_entry(fill: Fill) -> Entry:
+    """An execution in the account that no order of ours caused: it belongs to no pair."""
+    lines = _exchange(fill.symbol, fill.qty * fill.side.sign, fill.price_usd)
+    return _entry("foreign_fill", fill.execution_id, NO_PAIR, fill.event_ns, *lines)
+
+
+def adopted_entries(book: Book, pair: PairId, symbol: Symbol, price_usd: Decimal, event_ns: int) -> tuple[Entry, ...]:
+    """All shares of a symbol that belong to no pair, given to a pair at a price; none when there are none."""
+    shares = book.shares.get((NO_PAIR, symbol), _ZERO)
+    source = f"{pair}/{symbol}/{event_ns}"
+    parts = ((NO_PAIR, -shares, "out"), (pair, shares, "in")) if shares else ()
+    return tuple(_entry("adopted", f"{source}#{way}", owner, event_ns, *_exchange(symbol, qty, price_usd)) for owner, qty, way in parts)
+
+
+def _exchange(symbol: Symbol, shares: Decimal, price_usd: Decimal) -> tuple[tuple[str, str, Decimal], ...]:
+    """The lines of shares that came (negative: went) for money."""
+    money_usd = shares * price_usd
+    return ((CASH, USD, -money_usd), (TRADING, USD, money_usd), (SHARES, symbol, shares), (TRADING, symbol, -shares))
 
 
 def fee_entry(fee: Fee, pair: str) -> Entry:
-    """One fee of the broker. `pair` is NO_PAIR where no single pair caused it."""
-    return _entry("fee", fee.activity_id, pair, fee.event_ns, (CASH, USD, -fee.amount_usd), (FEES, USD, fee.amount_usd))
+    """One charge of the broker. `pair` is NO_PAIR where no single pair caused it."""
+    lines = ((CASH, USD, -fee.amount_usd), (_ACCOUNTS[fee.charge], USD, fee.amount_usd))
+    return _entry(fee.charge.value, fee.activity_id, pair, fee.event_ns, *lines)
+
+
+MOVES_MAX = 10_000  # movements of shares that are remembered: of days, where a charge is told within one or a few
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareMove:
+    """Shares that a sub-ledger got, or gave when below 0."""
+
+    event_ns: int
+    pair: str
+    symbol: Symbol
+    shares: Decimal
+
+
+def moves_of(entry: Entry) -> tuple[ShareMove, ...]:
+    """What an entry did to shares."""
+    return tuple(
+        ShareMove(event_ns=entry.event_ns, pair=entry.pair, symbol=Symbol(p.commodity), shares=p.amount)
+        for p in entry.postings
+        if p.account == SHARES
+    )
+
+
+def shares_before(fee: Fee, shares: Mapping[tuple[str, Symbol], Decimal], moves: Iterable[ShareMove]) -> dict[tuple[str, Symbol], Decimal]:
+    """The sub-ledgers of a charge's symbol at its own time, however late it is told.
+
+    shares: of now; moves: those since. A dividend belongs to who held before anything traded at its time, a borrow fee to who held after.
+    """
+    found = {key: qty for key, qty in shares.items() if key[1] == fee.symbol}
+    for move in moves:
+        is_later = move.event_ns >= fee.event_ns if fee.charge is Charge.DIVIDEND else move.event_ns > fee.event_ns
+        if move.symbol == fee.symbol and is_later:
+            key = (move.pair, move.symbol)
+            found[key] = found.get(key, _ZERO) - move.shares
+    return {key: qty for key, qty in found.items() if qty}
+
+
+def charge_entries(fee: Fee, pair: str, shares: Mapping[tuple[str, Symbol], Decimal]) -> tuple[Entry, ...]:
+    """A charge as entries. `pair`: who caused it, NO_PAIR when the broker does not say; shares: of the sub-ledgers, at its time.
+
+    A dividend or borrow fee of a symbol is divided among the pairs that hold it on the side that pays, by their shares. What nobody
+    holds any more, and whatever is of the account as a whole, belongs to no pair.
+    """
+    if pair != NO_PAIR or fee.symbol is None or fee.charge not in (Charge.DIVIDEND, Charge.BORROW):
+        return (fee_entry(fee, pair),)
+    held = {owner: qty for (owner, symbol), qty in sorted(shares.items()) if symbol == fee.symbol and owner != NO_PAIR}
+    if fee.charge is Charge.BORROW:
+        held = {owner: qty for owner, qty in held.items() if qty < 0}
+    total = sum(held.values(), _ZERO)
+    if not total:
+        return (fee_entry(fee, NO_PAIR),)
+    left, entries = fee.amount_usd, []
+    for number, (owner, qty) in enumerate(held.items(), start=1):
+        part = left if number == len(held) else (fee.amount_usd * qty / total).quantize(_PART_USD)
+        left -= part
+        source = fee if len(held) == 1 else replace(fee, activity_id=f"{fee.activity_id}#{owner}")
+        entries.append(fee_entry(replace(source, amount_usd=part), owner))
+    return tuple(entries)
+
+
+def split_entry(activity_id: str, symbol: Symbol, pair: str, shares: Decimal, event_ns: int) -> Entry:
+    """Shares that a split adds to a pair's sub-ledger, or takes when below 0. No money moves: what they are worth is in the marks."""
+    source = activity_id if pair == NO_PAIR else f"{activity_id}#{pair}"
+    return _entry("split", source, pair, event_ns, (SHARES, symbol, shares), (TRADING, symbol, -shares))
 
 
 def _entry(kind: str, source_id: str, pair: str, event_ns: int, *lines: tuple[str, str, Decimal]) -> Entry:
@@ -119,8 +208,8 @@ def book_of(sums: Iterable[tuple[str, str, str, Decimal]], *, start: Book | None
             fees[pair] += amount
         elif account == CAPITAL:
             capital -= amount
-        elif account != TRADING:
-            raise InvariantBroken(f"account {account!r}, the book knows {CASH}, {SHARES}, {TRADING}, {FEES} and {CAPITAL}")
+        elif account not in _PLAIN:
+            raise InvariantBroken(f"account {account!r}, the book knows {', '.join((CASH, SHARES, FEES, CAPITAL, *_PLAIN))}")
     return Book(cash_usd=_not_zero(cash), shares=_not_zero(shares), fees_usd=_not_zero(fees), capital_usd=capital)
 
 

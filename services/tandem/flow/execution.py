@@ -1,172 +1,41 @@
 """Life of one pair's position: both legs or neither.
 
-FLAT -> OPENING -> HEDGED -> CLOSING -> FLAT. When a leg fails or waits too long, UNWINDING cancels what is open and sells or buys back what
-was filled; when that fails too often, QUARANTINED waits for a person. Reports and executions only change the state; what must be sent is
-asked for by `Review` alone, so that a replay sends it at a bar and not when a message happened to arrive. Called by the portfolio.
+FLAT -> OPENING -> HEDGED -> CLOSING -> FLAT. While one leg is bare, what the other lacks is sent again, within the pair's patience. When
+that does not help, UNWINDING cancels what is open and trims the legs to what of them is hedged, or undoes them where that is too little or
+the pair was leaving; when that fails too often, QUARANTINED waits for a person, who may release it. Reports and executions only change the
+state; what must be sent is asked for by `Review` alone, so that a replay sends it at a bar and not when a message happened to arrive.
+Called by the portfolio.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from dataclasses import replace
+from fractions import Fraction
 from types import MappingProxyType
 
 from tandem.domain.ids import PairId, SectorId, Symbol
 from tandem.domain.trading import Fill, Order, OrderStatus, PairState, Side
 from tandem.domain.units import NS_PER_S
 from tandem.flow import orders
+from tandem.flow.execution_records import (
+    Alarm,
+    CancelWanted,
+    Closing,
+    CompleteWanted,
+    Completing,
+    Event,
+    Execution,
+    Flattening,
+    FlattenWanted,
+    Leg,
+    Opened,
+    Output,
+    Patience,
+    Quarantine,
+    Release,
+    Reported,
+    Review,
+)
 from tandem.flow.orders import OrderState
-from tandem.flow.signals import Held
-
-_ZERO = Decimal(0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How long a pair may wait. Bars count from the one after the decision; seconds are event time with one leg bare."""
-
-    leg_wait_bars_max: int
-    leg_wait_s_max: float
-    unwind_attempts_max: int
-
-    def __post_init__(self) -> None:
-        if self.leg_wait_bars_max < 1 or self.leg_wait_s_max <= 0 or self.unwind_attempts_max < 1:
-            raise ValueError(f"{self}: each must be at least 1, seconds above 0")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leg:
-    """One leg. target and held are signed shares: wanted while hedged, and there now. order: the newest one."""
-
-    symbol: Symbol
-    target: int = 0
-    held: Decimal = _ZERO
-    order: OrderState | None = None
-
-    @property
-    def is_live(self) -> bool:
-        """An order may still be filled."""
-        return self.order is not None and not self.order.is_over
-
-    @property
-    def is_opening(self) -> bool:
-        """A live order adds to the position."""
-        return self.order is not None and self.is_live and self.order.order.side.sign * self.target > 0
-
-    @property
-    def is_complete(self) -> bool:
-        """All that was wanted is held."""
-        return self.held == self.target
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Execution:
-    """The state of one pair. first_fill_ns, last_fill_ns: executions since the legs began to move, None before."""
-
-    pair: PairId
-    sector: SectorId
-    a: Leg
-    b: Leg
-    state: PairState = PairState.FLAT
-    held: Held | None = None
-    trade_id: str = ""
-    decided_ns: int = 0  # bar of the newest intent: no second decision at it
-    attempts: int = 0  # unwindings tried
-    waited_bars: int = 0
-    first_fill_ns: int | None = None
-    last_fill_ns: int | None = None
-    reason: str = ""  # why UNWINDING or QUARANTINED
-
-    @property
-    def legs(self) -> tuple[Leg, Leg]:
-        """Both legs."""
-        return self.a, self.b
-
-    @property
-    def unhedged_s(self) -> float:
-        """Event time from the first execution to the last one since the legs began to move."""
-        if self.first_fill_ns is None or self.last_fill_ns is None:
-            return 0.0
-        return (self.last_fill_ns - self.first_fill_ns) / NS_PER_S
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
-    """Two orders that open the pair are on their way."""
-
-    trade_id: str
-    held: Held
-    a: Order
-    b: Order
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Closing:
-    """Two orders that close the pair are on their way."""
-
-    a: Order
-    b: Order
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flattening:
-    """Orders that undo what is left, at most one per leg, are on their way."""
-
-    orders: tuple[Order, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reported:
-    """What the broker says of one order. filled: shares over all its executions, booked here or not."""
-
-    client_order_id: str
-    status: OrderStatus
-    filled: Decimal = _ZERO
-    broker_order_id: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Review:
-    """Time to look after the pair. bar_closed: a bar has passed, which counts against its patience."""
-
-    at_ns: int
-    bar_closed: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quarantine:
-    """Stop touching the pair: something is wrong that a person must look at."""
-
-    reason: str
-
-
-Event = Opened | Closing | Flattening | Review | Quarantine | Reported | Fill
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelWanted:
-    """Ask the broker to cancel this order."""
-
-    order: OrderState
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlattenWanted:
-    """Send market orders of these legs: (leg, symbol, side, shares)."""
-
-    legs: tuple[tuple[str, Symbol, Side, int], ...]
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alarm:
-    """Something that a person may want to know. code is from a short fixed list."""
-
-    code: str
-    detail: str
-
-
-Output = CancelWanted | FlattenWanted | Alarm
 
 _P = PairState
 # The states that may follow an event. What is not here is refused with an alarm, and the state stays.
@@ -175,12 +44,14 @@ NEXT: Mapping[tuple[PairState, type[Event]], frozenset[PairState]] = MappingProx
         (_P.FLAT, Opened): frozenset({_P.OPENING}),
         (_P.HEDGED, Closing): frozenset({_P.CLOSING}),
         (_P.UNWINDING, Flattening): frozenset({_P.UNWINDING}),
+        (_P.OPENING, Completing): frozenset({_P.OPENING}),
+        (_P.QUARANTINED, Release): frozenset({_P.QUARANTINED, _P.FLAT, _P.HEDGED, _P.UNWINDING}),
         **{(state, Quarantine): frozenset({_P.QUARANTINED}) for state in PairState},
         (_P.FLAT, Review): frozenset({_P.FLAT}),
         (_P.OPENING, Review): frozenset({_P.OPENING, _P.UNWINDING}),
         (_P.HEDGED, Review): frozenset({_P.HEDGED}),
         (_P.CLOSING, Review): frozenset({_P.CLOSING}),
-        (_P.UNWINDING, Review): frozenset({_P.UNWINDING, _P.QUARANTINED}),
+        (_P.UNWINDING, Review): frozenset({_P.UNWINDING, _P.HEDGED, _P.QUARANTINED}),
         (_P.QUARANTINED, Review): frozenset({_P.QUARANTINED}),
         (_P.FLAT, Reported): frozenset({_P.FLAT}),
         (_P.OPENING, Reported): frozenset({_P.OPENING, _P.UNWINDING, _P.FLAT}),
@@ -218,14 +89,18 @@ def step(state: Execution, event: Event, patience: Patience) -> tuple[Execution,
             new = _closing(state, event)
         case Flattening():
             new = _flattening(state, event)
+        case Completing():
+            new = _completing(state, event)
+        case Release():
+            new, out = _released(state)
         case Quarantine(reason=reason):
             new, out = replace(state, state=PairState.QUARANTINED, reason=reason), (Alarm(code="quarantined", detail=reason),)
         case Review():
             new, out = _review(state, event, patience)
         case Reported():
-            new, out = _reported(state, event)
+            new, out = _reported(state, event, patience)
         case Fill():
-            new, out = _filled(state, event)
+            new, out = _filled(state, event, patience)
     assert new.state is state.state or new.state in NEXT[state.state, type(event)], (
         f"{state.state} -> {new.state} by {type(event).__name__}"
     )
@@ -243,6 +118,8 @@ def _opened(state: Execution, event: Opened) -> Execution:
         trade_id=event.trade_id,
         decided_ns=event.a.decided_ns,
         attempts=0,
+        completions=0,
+        leaving=False,
         waited_bars=0,
         first_fill_ns=None,
         last_fill_ns=None,
@@ -258,6 +135,7 @@ def _closing(state: Execution, event: Closing) -> Execution:
         b=replace(state.b, order=OrderState(order=event.b)),
         decided_ns=event.a.decided_ns,
         attempts=0,
+        leaving=True,
         waited_bars=0,
         first_fill_ns=None,
         last_fill_ns=None,
@@ -265,18 +143,27 @@ def _closing(state: Execution, event: Closing) -> Execution:
 
 
 def _flattening(state: Execution, event: Flattening) -> Execution:
-    for order in event.orders:
+    return replace(_sent(state, event.orders), attempts=state.attempts + 1)
+
+
+def _completing(state: Execution, event: Completing) -> Execution:
+    return replace(_sent(state, event.orders), completions=state.completions + 1)
+
+
+def _sent(state: Execution, sent: tuple[Order, ...]) -> Execution:
+    """The pair with these orders as the newest of their legs."""
+    for order in sent:
         leg = state.a if order.leg == "a" else state.b
         assert not leg.is_live, f"{state.pair} leg {order.leg} has a live order already"
         state = _with_leg(state, replace(leg, order=OrderState(order=order)))
-    return replace(state, attempts=state.attempts + 1, decided_ns=max(state.decided_ns, *(o.decided_ns for o in event.orders)))
+    return replace(state, decided_ns=max(state.decided_ns, *(order.decided_ns for order in sent)))
 
 
 def _with_leg(state: Execution, leg: Leg) -> Execution:
     return replace(state, a=leg) if leg.symbol == state.a.symbol else replace(state, b=leg)
 
 
-def _reported(state: Execution, report: Reported) -> tuple[Execution, tuple[Output, ...]]:
+def _reported(state: Execution, report: Reported, patience: Patience) -> tuple[Execution, tuple[Output, ...]]:
     for leg in state.legs:
         if leg.order is None or leg.order.order.client_order_id != report.client_order_id:
             continue
@@ -290,11 +177,11 @@ def _reported(state: Execution, report: Reported) -> tuple[Execution, tuple[Outp
         if new is None:
             detail = f"{report.client_order_id}: {leg.order.status} -> {report.status} is not allowed"
             return state, (Alarm(code="order_transition_refused", detail=detail),)
-        return _settle(_with_leg(state, replace(leg, order=new)), reason=report.reason or f"{leg.symbol} {report.status}")
+        return _settle(_with_leg(state, replace(leg, order=new)), patience, reason=report.reason or f"{leg.symbol} {report.status}")
     return state, ()  # of an older order of the pair, which has ended
 
 
-def _filled(state: Execution, fill: Fill) -> tuple[Execution, tuple[Output, ...]]:
+def _filled(state: Execution, fill: Fill, patience: Patience) -> tuple[Execution, tuple[Output, ...]]:
     leg = state.a if fill.symbol == state.a.symbol else state.b
     assert leg.symbol == fill.symbol, f"{fill.execution_id} is of {fill.symbol}, {state.pair} has {state.a.symbol} and {state.b.symbol}"
     order = leg.order
@@ -304,10 +191,11 @@ def _filled(state: Execution, fill: Fill) -> tuple[Execution, tuple[Output, ...]
     at_rest = state.state in (PairState.FLAT, PairState.HEDGED)  # a late execution sets the legs in motion anew
     times = [fill.event_ns, *(ns for ns in (state.first_fill_ns, state.last_fill_ns) if ns is not None and not at_rest)]
     state = replace(_with_leg(state, leg), first_fill_ns=min(times), last_fill_ns=max(times))
-    return _settle(state, reason=f"{fill.symbol} execution that nothing waited for")
+    why = "execution that nothing waited for" if at_rest else "is there or out in part only"
+    return _settle(state, patience, reason=f"{fill.symbol} {why}")
 
 
-def _settle(state: Execution, *, reason: str) -> tuple[Execution, tuple[Output, ...]]:
+def _settle(state: Execution, patience: Patience, *, reason: str) -> tuple[Execution, tuple[Output, ...]]:
     """The state that the legs show. `reason` is kept if it is trouble."""
     live = state.a.is_live or state.b.is_live
     gone = state.a.held == 0 and state.b.held == 0
@@ -324,11 +212,12 @@ def _settle(state: Execution, *, reason: str) -> tuple[Execution, tuple[Output, 
         case PairState.OPENING if gone and not live:
             return _to_flat(state, reason), ()
         case PairState.OPENING if any(not leg.is_live and not leg.is_complete for leg in state.legs):
-            return _unwind(state, reason)
+            return (state, (_bare(state, reason),)) if _may_complete(state, patience) else _unwind(state, reason)
         case PairState.CLOSING | PairState.UNWINDING if gone and not live:
             return _to_flat(state, state.reason), ()
-        case PairState.CLOSING | PairState.UNWINDING if complete and not live and state.attempts == 0:
-            return replace(state, state=PairState.HEDGED, reason="" if state.state is PairState.UNWINDING else reason), ()
+        case PairState.CLOSING | PairState.UNWINDING if complete and not live and (state.attempts == 0 or not state.leaving):
+            kept = "" if state.state is PairState.UNWINDING else reason
+            return replace(state, state=PairState.HEDGED, leaving=False, reason=kept), ()
         case PairState.CLOSING if any(not leg.is_live and leg.held != 0 for leg in state.legs):
             return _unwind(state, reason)
     return state, ()
@@ -338,16 +227,38 @@ def _unwind(state: Execution, reason: str) -> tuple[Execution, tuple[Output, ...
     return replace(state, state=PairState.UNWINDING, reason=reason), (Alarm(code="unwinding", detail=f"{state.pair}: {reason}"),)
 
 
+def _bare(state: Execution, reason: str) -> Alarm:
+    return Alarm(code="leg_bare", detail=f"{state.pair}: {reason}; what is missing is sent again")
+
+
 def _to_flat(state: Execution, reason: str) -> Execution:
     a, b = (replace(leg, target=0) for leg in state.legs)
-    return replace(state, state=PairState.FLAT, held=None, reason=reason, a=a, b=b)
+    return replace(state, state=PairState.FLAT, held=None, leaving=False, reason=reason, a=a, b=b)
+
+
+def _lacks(leg: Leg) -> bool:
+    """No order is on its way for shares that the leg is still to get."""
+    return not leg.is_live and leg.missing * leg.target > 0
+
+
+def _may_complete(state: Execution, patience: Patience) -> bool:
+    """One leg is there or certain, so that getting the other is better than undoing; and nothing is there that must be undone."""
+    stopped = (leg for leg in state.legs if not leg.is_live and not leg.is_complete)
+    touched = any(leg.is_touched for leg in state.legs)
+    return touched and state.completions < patience.completions_max and all(_lacks(leg) for leg in stopped)
+
+
+def _may_retry(state: Execution, event: Review, patience: Patience) -> bool:
+    return event.bar_closed or event.at_ns - state.decided_ns >= patience.retry_s * NS_PER_S
 
 
 def _review(state: Execution, event: Review, patience: Patience) -> tuple[Execution, tuple[Output, ...]]:
     alarms: tuple[Output, ...] = ()
     if event.bar_closed and state.state in (PairState.OPENING, PairState.CLOSING):
         state = replace(state, waited_bars=state.waited_bars + 1)
-    if state.state is PairState.OPENING and event.bar_closed and (why := _out_of_patience(state, event.at_ns, patience)):
+    if state.state is PairState.OPENING:
+        if not (why := _out_of_patience(state, event, patience)):
+            return state, _completion(state, event, patience)
         state, alarms = _unwind(state, why)
     if state.state is PairState.CLOSING and event.bar_closed and state.waited_bars == patience.leg_wait_bars_max:
         alarms = (Alarm(code="close_slow", detail=f"{state.pair}: closing orders wait for {state.waited_bars} bars"),)
@@ -357,29 +268,75 @@ def _review(state: Execution, event: Review, patience: Patience) -> tuple[Execut
     return state, alarms + wanted
 
 
-def _out_of_patience(state: Execution, at_ns: int, patience: Patience) -> str:
+def _out_of_patience(state: Execution, event: Review, patience: Patience) -> str:
     """Why the opening must be given up, "" if it may go on."""
-    if state.waited_bars >= patience.leg_wait_bars_max:
+    if event.bar_closed and state.waited_bars >= patience.leg_wait_bars_max:
         return f"legs not filled within {state.waited_bars} bars"
-    if state.first_fill_ns is not None and at_ns - state.first_fill_ns >= patience.leg_wait_s_max * NS_PER_S:
-        return f"one leg bare for {(at_ns - state.first_fill_ns) / NS_PER_S:.0f} s"
+    if state.first_fill_ns is not None and event.at_ns - state.first_fill_ns >= patience.leg_wait_s_max * NS_PER_S:
+        return f"one leg bare for {(event.at_ns - state.first_fill_ns) / NS_PER_S:.0f} s"
     return ""
 
 
+def _completion(state: Execution, event: Review, patience: Patience) -> tuple[Output, ...]:
+    """What a bare opening lacks, sent again; not within the same breath as it was refused."""
+    if not _may_complete(state, patience) or not _may_retry(state, event, patience):
+        return ()
+    legs = tuple(_trade(name, leg, leg.missing) for name, leg in _named(state) if _lacks(leg))
+    return (CompleteWanted(legs=legs, attempt=state.completions),) if legs else ()
+
+
 def _unwinding(state: Execution, event: Review, patience: Patience) -> tuple[Execution, tuple[Output, ...]]:
-    """First cancel what still adds to the position; when that has ended, undo what is held. A retry waits for a bar."""
+    """First cancel what still adds to the position; when that has ended, trim or undo what is held. A retry waits for a bar."""
     opening = tuple(leg.order for leg in state.legs if leg.is_opening and leg.order is not None)
     if opening:
         ask = [o for o in opening if event.bar_closed or o.status is not OrderStatus.PENDING_CANCEL]
         return state, tuple(CancelWanted(order=order) for order in ask)
-    left = tuple(
-        (name, leg.symbol, Side.SELL if leg.held > 0 else Side.BUY, int(abs(leg.held)))
-        for name, leg in (("a", state.a), ("b", state.b))
-        if leg.held != 0 and not leg.is_live
-    )
-    if not left or (state.attempts > 0 and not event.bar_closed):
+    idle = tuple((name, leg) for name, leg in _named(state) if not leg.is_live)
+    kept = _kept(state, patience) if len(idle) == len(state.legs) else (0, 0)
+    if kept != (0, 0):
+        state = replace(state, a=replace(state.a, target=kept[0]), b=replace(state.b, target=kept[1]))
+        if state.a.is_complete and state.b.is_complete:
+            return replace(state, state=PairState.HEDGED, reason=""), ()
+    wanted = dict(zip("ab", kept, strict=True))
+    left = tuple(_trade(name, leg, wanted[name] - int(leg.held)) for name, leg in idle if leg.held != wanted[name])
+    if not left or (state.attempts > 0 and not _may_retry(state, event, patience)):
         return state, ()
     if state.attempts >= patience.unwind_attempts_max:
         why = f"{state.pair}: {state.attempts} unwindings failed, last: {state.reason}"
         return replace(state, state=PairState.QUARANTINED, reason=why), (Alarm(code="quarantined", detail=why),)
     return state, (FlattenWanted(legs=left, attempt=state.attempts),)
+
+
+def _kept(state: Execution, patience: Patience) -> tuple[int, int]:
+    """The targets of a smaller pair that what is held can become by selling and buying back alone; (0, 0) if that is not worth it.
+
+    The leg that was filled for the smaller part stays as it is; the other follows the ratio to the nearest share.
+    """
+    if state.leaving or not all(leg.target for leg in state.legs):
+        return 0, 0
+    part = min([Fraction(1), *(Fraction(leg.held) / leg.target for leg in state.legs)])
+    if part <= 0 or part < patience.keep_share_min:
+        return 0, 0
+    a, b = (int(min(Fraction(abs(leg.held)), Fraction(round(abs(leg.target) * part)))) for leg in state.legs)
+    signs = tuple(1 if leg.target > 0 else -1 for leg in state.legs)
+    return (a * signs[0], b * signs[1]) if a and b else (0, 0)
+
+
+def _released(state: Execution) -> tuple[Execution, tuple[Output, ...]]:
+    """Where the pair goes on: at rest if it holds all or nothing, else on its way out. Not while an order may still be filled."""
+    if state.a.is_live or state.b.is_live:
+        return state, (Alarm(code="release_refused", detail=f"{state.pair}: an order is still live"),)
+    fresh = replace(state, attempts=0, waited_bars=0, reason="")
+    if state.a.held == 0 and state.b.held == 0:
+        return _to_flat(fresh, ""), ()
+    if state.held is not None and state.a.is_complete and state.b.is_complete:
+        return replace(fresh, state=PairState.HEDGED, leaving=False), ()
+    return _unwind(replace(fresh, leaving=True), "released with a rest")
+
+
+def _named(state: Execution) -> tuple[tuple[str, Leg], tuple[str, Leg]]:
+    return ("a", state.a), ("b", state.b)
+
+
+def _trade(name: str, leg: Leg, shares: int) -> tuple[str, Symbol, Side, int]:
+    return name, leg.symbol, Side.BUY if shares > 0 else Side.SELL, abs(shares)

@@ -3,8 +3,10 @@
 Made by the portfolio, stored by adapters/postgres_ledger.py in the tables of migration 0001.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import Any
 
 from tandem.domain.control import TradingState
 from tandem.domain.forecasts import ModelRef
@@ -12,7 +14,9 @@ from tandem.domain.ids import PairId, SectorId
 from tandem.domain.ledger import Entry
 from tandem.domain.trading import Action, Fill, Order
 from tandem.flow.accounting import Difference
-from tandem.flow.execution import Execution
+from tandem.flow.decisions import Decision
+from tandem.flow.execution_records import Execution
+from tandem.flow.netting import Cross
 from tandem.flow.orders import OrderState
 
 
@@ -97,6 +101,16 @@ class RiskEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GuardRecord:
+    """What a guard remembers over a restart: breakers, cool-downs, drift. One of each name and scope, as plain values."""
+
+    name: str
+    scope: str  # "" of the account, or a pair
+    document: Mapping[str, Any]
+    event_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciliation:
     """A comparison of the ledger with the broker."""
 
@@ -113,6 +127,7 @@ class Changes:
     """Everything that one transaction writes. Of what has an identity and changes, only the newest state is kept."""
 
     intents: list[Intent] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)  # one of each intent
     new_orders: list[Order] = field(default_factory=list)
     orders: dict[str, OrderState] = field(default_factory=dict)  # by client_order_id: status and shares filled
     fills: list[tuple[Fill, PairId]] = field(default_factory=list)
@@ -120,9 +135,11 @@ class Changes:
     executions: dict[PairId, Execution] = field(default_factory=dict)
     trades: dict[str, Trade] = field(default_factory=dict)
     signals: list[SignalRecord] = field(default_factory=list)
+    crosses: dict[str, tuple[Cross, Fill | None]] = field(default_factory=dict)  # by id, with the sale once it has happened
     equity: list[EquityPoint] = field(default_factory=list)
     risk_events: dict[str, RiskEvent] = field(default_factory=dict)
     trading_states: dict[str, TradingState | None] = field(default_factory=dict)  # by scope; None: taken back
+    guards: dict[tuple[str, str], GuardRecord] = field(default_factory=dict)  # by name and scope
     reconciliations: list[Reconciliation] = field(default_factory=list)
     decided: dict[str, tuple[int, bool]] = field(default_factory=dict)  # by run: newest bar with a decision, end of stream seen
 
@@ -132,5 +149,5 @@ class Changes:
 
     @property
     def is_urgent(self) -> bool:
-        """More than measurements, which may wait for company."""
+        """More than measurements, which may wait for company. What guards remember may not: its bars are not read again."""
         return any(getattr(self, name) for name in self.__slots__ if name not in ("signals", "equity", "risk_events"))

@@ -35,6 +35,8 @@ def routed(batch: ForecastBatch, pointer: RoutingPointer, opened_by: Mapping[Pai
     if not matches(batch.model, pointer):
         return replace(batch, forecasts=())
     version = batch.model.version
+    if pointer.canary is None and pointer.handover is not Handover.HOLD:  # every pair is one version's, which is the rule
+        return batch if version == pointer.version else replace(batch, forecasts=())
     kept = tuple(f for f in batch.forecasts if version_for(pointer, f.pair, opened_by.get(f.pair)) == version)
     return replace(batch, forecasts=kept)
 

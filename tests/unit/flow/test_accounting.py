@@ -7,10 +7,12 @@ import pytest
 from tandem.domain.errors import InvariantBroken
 from tandem.domain.ids import PairId, Symbol
 from tandem.domain.ledger import CASH, FEES, SHARES, TRADING, USD, Entry, Posting
-from tandem.domain.trading import Fee, Fill, Position, Side
+from tandem.domain.trading import Charge, Fee, Fill, Position, Side
+from tandem.flow import accounting
 from tandem.flow.accounting import (
     NO_PAIR,
     Book,
+    charge_entries,
     deposit_entry,
     differences,
     equity_usd,
@@ -21,6 +23,7 @@ from tandem.flow.accounting import (
     positions,
     post,
     profit,
+    split_entry,
 )
 
 KO, PEP = Symbol("KO"), Symbol("PEP")
@@ -60,6 +63,55 @@ def test_a_fee_moves_cash_to_expenses() -> None:
     entry = fee_entry(fee(1, "0.02"), PAIR)
 
     assert [(p.account, p.amount) for p in entry.postings] == [(CASH, Decimal("-0.02")), (FEES, Decimal("0.02"))]
+
+
+def charge(kind: Charge, amount: str, symbol: Symbol | None = KO) -> Fee:
+    return Fee(activity_id="x", symbol=symbol, amount_usd=Decimal(amount), event_ns=1, description="", charge=kind)
+
+
+HELD = {(PAIR, KO): Decimal(30), (OTHER, KO): Decimal(-10), (PAIR, PEP): Decimal(-7)}
+
+
+@pytest.mark.parametrize(
+    ("fee", "caused_by", "shares", "expected"),
+    [
+        (charge(Charge.FEE, "0.02"), PAIR, HELD, [("fee", "x", PAIR, "expenses:fees", "0.02")]),
+        (charge(Charge.FEE, "0.02"), NO_PAIR, HELD, [("fee", "x", NO_PAIR, "expenses:fees", "0.02")]),
+        (
+            charge(Charge.DIVIDEND, "-10"),  # 0.50 a share on 20 shares net: the long pair receives, the short one pays
+            NO_PAIR,
+            HELD,
+            [("dividend", f"x#{PAIR}", PAIR, "income:dividends", "-15"), ("dividend", f"x#{OTHER}", OTHER, "income:dividends", "5")],
+        ),
+        (charge(Charge.BORROW, "0.07"), NO_PAIR, HELD, [("borrow", "x", OTHER, "expenses:borrow", "0.07")]),
+        (charge(Charge.DIVIDEND, "-10"), NO_PAIR, {}, [("dividend", "x", NO_PAIR, "income:dividends", "-10")]),
+        (charge(Charge.INTEREST, "1", None), NO_PAIR, HELD, [("interest", "x", NO_PAIR, "income:interest", "1")]),
+    ],
+    ids=["of an order", "of the account", "dividend of two pairs", "borrow by the short pair", "nobody holds it", "interest"],
+)
+def test_a_charge_is_booked_on_whoever_causes_or_holds_it(
+    fee: Fee, caused_by: str, shares: dict[tuple[str, Symbol], Decimal], expected: list[tuple[str, str, str, str, str]]
+) -> None:
+    entries = charge_entries(fee, caused_by, shares)
+
+    found = [(e.kind, e.source_id, e.pair, e.postings[1].account, e.postings[1].amount) for e in entries]
+    assert found == [(*row[:4], Decimal(row[4])) for row in expected]
+
+
+def test_the_parts_of_a_divided_charge_add_up_to_the_last_digit() -> None:
+    """A third of a cent cannot be written down: the last pair takes what is left."""
+    shares = {(PairId(name), KO): Decimal(-1) for name in ("KO-PEP", "KO-PG", "KO-MNST")}
+
+    entries = charge_entries(charge(Charge.BORROW, "0.01"), NO_PAIR, shares)
+
+    assert sorted(-e.postings[0].amount for e in entries) == [Decimal("0.003333"), Decimal("0.003333"), Decimal("0.003334")]
+    assert fold(entries).total_cash_usd == Decimal("-0.01")
+
+
+def test_a_split_adds_shares_and_moves_no_money() -> None:
+    book = fold([fill_entry(fill(1, Side.BUY, 10, "50"), PAIR), split_entry("s1", KO, PAIR, Decimal(30), 5)])
+
+    assert (positions(book), book.total_cash_usd) == ({KO: Decimal(40)}, Decimal(-500))
 
 
 def test_positions_are_summed_over_pairs_and_a_closed_one_vanishes() -> None:
@@ -144,3 +196,29 @@ def test_ledger_and_broker_are_compared_position_by_position_and_to_the_cent(
     found = differences(book, [Position(symbol=s, qty=Decimal(q)) for s, q in broker.items()], Decimal(cash))
 
     assert [difference.what for difference in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("charge", "at_ns", "owners"),
+    [
+        (Charge.DIVIDEND, 5, {"KO-PEP"}),  # before the other pair came and this one left
+        (Charge.DIVIDEND, 10, {"KO-PEP"}),  # at the moment of a trade: who trades then has not held
+        (Charge.BORROW, 10, {"KO-PEP", "KO-PG"}),
+        (Charge.DIVIDEND, 15, {"KO-PEP", "KO-PG"}),
+        (Charge.DIVIDEND, 25, {"KO-PG"}),
+        (Charge.DIVIDEND, 45, {NO_PAIR}),
+    ],
+)
+def test_a_charge_that_is_told_late_belongs_to_who_held_at_its_time(charge: Charge, at_ns: int, owners: set[str]) -> None:
+    """Whoever asks the broker when, the same pairs pay: also one that was down at that time."""
+    moves = [(2, "KO-PEP", -100), (10, "KO-PG", -50), (20, "KO-PEP", 100), (40, "KO-PG", 50)]
+    told = Fee(activity_id="d", symbol=Symbol("KO"), amount_usd=Decimal(9), event_ns=at_ns, description="", charge=charge)
+    made = [accounting.ShareMove(event_ns=at, pair=pair, symbol=Symbol("KO"), shares=Decimal(qty)) for at, pair, qty in moves]
+    first = sum(at < at_ns or (at == at_ns and charge is Charge.BORROW) for at, _, _ in moves)
+    for known in range(first, len(moves) + 1):  # what the ledger has when the charge comes
+        now: dict[tuple[str, Symbol], Decimal] = {}
+        for move in made[:known]:
+            now[move.pair, move.symbol] = now.get((move.pair, move.symbol), Decimal(0)) + move.shares
+        entries = accounting.charge_entries(told, NO_PAIR, accounting.shares_before(told, now, made[:known]))
+        assert {entry.pair for entry in entries} == owners
+        assert sum(p.amount for entry in entries for p in entry.postings if p.account == "assets:cash") == -9

@@ -9,11 +9,13 @@ import pytest
 from tandem.domain.ids import client_order_id
 from tandem.domain.trading import Fill, Order, OrderStatus, PairState, Side
 from tandem.flow import orders
-from tandem.flow.execution import (
-    NEXT,
+from tandem.flow.execution import NEXT, flat, step
+from tandem.flow.execution_records import (
     Alarm,
     CancelWanted,
     Closing,
+    CompleteWanted,
+    Completing,
     Event,
     Execution,
     Flattening,
@@ -22,10 +24,9 @@ from tandem.flow.execution import (
     Output,
     Patience,
     Quarantine,
+    Release,
     Reported,
     Review,
-    flat,
-    step,
 )
 from tandem.flow.signals import Held
 from trading_cases import CONSUMER, KO, PAIR, PEP
@@ -113,6 +114,8 @@ EVENTS: tuple[Event, ...] = (
     Closing(a=CLOSE_A, b=CLOSE_B),
     Flattening(orders=(order("a", Side.SELL, 20, "flatten"),)),
     Review(at_ns=S, bar_closed=True),
+    Completing(orders=(order("b", Side.SELL, 8, "complete"),)),
+    Release(),
     Quarantine(reason="test"),
     report(OPEN_A, OrderStatus.ACCEPTED),
     fill(OPEN_A, 1, number=9),
@@ -138,6 +141,8 @@ def test_the_whole_way_there_and_back() -> None:
 @pytest.mark.parametrize(("start", "event"), product(PairState, EVENTS), ids=lambda x: x if isinstance(x, str) else type(x).__name__)
 def test_every_event_in_every_state_is_allowed_by_the_table_or_refused_with_an_alarm(start: PairState, event: Event) -> None:
     before = STATES[start]()
+    if isinstance(event, Completing) and start is PairState.OPENING:
+        before = replace(before, b=replace(before.b, order=None))  # only a leg without a live order is completed
     assert before.state is start
 
     after, out = step(before, event, PATIENCE)
@@ -183,7 +188,7 @@ def test_a_bare_leg_is_given_up_after_its_seconds_and_an_unfilled_pair_after_its
     bare, _ = run(opening(), fill(OPEN_A, at_ns=S), Review(at_ns=300 * S, bar_closed=True))
     assert bare.state is PairState.OPENING
     bare, _ = run(bare, Review(at_ns=301 * S, bar_closed=False))
-    assert bare.state is PairState.OPENING, "only a bar counts"
+    assert bare.state is PairState.UNWINDING, "seconds count whether or not a bar closes"
 
     unfilled, _ = run(opening(), Review(at_ns=0, bar_closed=True))
     assert unfilled.state is PairState.OPENING
@@ -250,9 +255,12 @@ def test_a_filled_report_waits_for_its_executions() -> None:
 ENDS = (OrderStatus.FILLED, OrderStatus.REJECTED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.DENIED)
 
 
-@pytest.mark.parametrize(("end_a", "end_b", "part_a", "part_b"), list(product(ENDS, ENDS, (0, 3), (0, 2))))
-def test_every_pair_of_outcomes_ends_hedged_or_flat(end_a: OrderStatus, end_b: OrderStatus, part_a: int, part_b: int) -> None:
-    """Whatever the two orders come to, with or without partial executions: both legs in the end, or neither."""
+@pytest.mark.parametrize("completes", [True, False])
+@pytest.mark.parametrize(("end_a", "end_b", "part_a", "part_b"), list(product(ENDS, ENDS, (0, 3, 10), (0, 2, 5))))
+def test_every_pair_of_outcomes_ends_hedged_or_flat(
+    end_a: OrderStatus, end_b: OrderStatus, part_a: int, part_b: int, *, completes: bool
+) -> None:
+    """Whatever the two orders come to, with or without partial executions: both legs in the end, whole or in ratio, or neither."""
     state = opening()
     for of, end, executed in ((OPEN_A, end_a, part_a), (OPEN_B, end_b, part_b)):
         part = 0 if end is OrderStatus.DENIED else executed  # denied by ourselves, never sent
@@ -262,16 +270,89 @@ def test_every_pair_of_outcomes_ends_hedged_or_flat(end_a: OrderStatus, end_b: O
             state, _ = run(state, fill(of, of.qty - part, number=2))
         else:
             state, _ = run(state, report(of, end, part))
-    for attempt in range(3):
+    for number in range(4):
         state, out = run(state, Review(at_ns=S, bar_closed=True))
+        for wanted in [o for o in out if isinstance(o, CompleteWanted)]:
+            sent = tuple(order(leg, side, qty, "complete", number) for leg, _, side, qty in wanted.legs)
+            answers = [fill(o) for o in sent] if completes else [report(o, OrderStatus.REJECTED) for o in sent]
+            state, _ = run(state, Completing(orders=sent), *answers)
         for wanted in [o for o in out if isinstance(o, FlattenWanted)]:
-            undo = tuple(order(leg, side, qty, "unwind", attempt) for leg, _, side, qty in wanted.legs)
+            undo = tuple(order(leg, side, qty, "unwind", number) for leg, _, side, qty in wanted.legs)
             state, _ = run(state, Flattening(orders=undo), *(fill(o) for o in undo))
 
+    assert state.state in (PairState.HEDGED, PairState.FLAT)
+    assert (state.a.held == state.b.held == 0) == (state.state is PairState.FLAT)
+    assert abs(state.a.held * 8 / 20 + state.b.held) <= Decimal("0.5"), "within half a share of the ratio"
     if end_a is end_b is OrderStatus.FILLED:
-        assert (state.state, state.a.held, state.b.held) == (PairState.HEDGED, 20, -8)
-    else:
-        assert (state.state, state.a.held, state.b.held) == (PairState.FLAT, 0, 0)
+        assert (state.a.held, state.b.held) == (20, -8)
+
+
+@pytest.mark.parametrize(
+    ("held_a", "held_b", "kept"),
+    [
+        (20, -4, (10, -4)),
+        (10, -8, (10, -4)),
+        (20, -2, (5, -2)),
+        (20, -1, (0, 0)),  # an eighth is not worth it
+        (20, 0, (0, 0)),
+        (13, -8, (13, -5)),
+        (20, -9, (20, -8)),  # more than was wanted: a late execution
+        (-3, -8, (0, 0)),  # on the wrong side
+    ],
+)
+def test_an_opening_that_is_filled_in_part_becomes_a_smaller_pair_in_ratio(held_a: int, held_b: int, kept: tuple[int, int]) -> None:
+    """Only by selling what is long and buying back what is short."""
+    state = opening()
+    state = replace(
+        state,
+        state=PairState.UNWINDING,
+        a=replace(state.a, held=Decimal(held_a), order=None),
+        b=replace(state.b, held=Decimal(held_b), order=None),
+    )
+    state, out = run(state, Review(at_ns=S, bar_closed=True))
+
+    trades = {leg: qty * side.sign for wanted in out if isinstance(wanted, FlattenWanted) for leg, _, side, qty in wanted.legs}
+    assert (held_a + trades.get("a", 0), held_b + trades.get("b", 0)) == kept
+    if kept != (0, 0):
+        assert (state.a.target, state.b.target) == kept
+
+
+def test_what_the_second_leg_lacks_is_sent_again_once_and_then_given_up() -> None:
+    """Leg a is filled, leg b expired; the next bar asks for b again, the one after it for a to be undone."""
+    state, out = run(opening(), fill(OPEN_A), report(OPEN_B, OrderStatus.EXPIRED))
+    assert state.state is PairState.OPENING
+    assert [o.code for o in out if isinstance(o, Alarm)] == ["leg_bare"]
+    assert run(state, Review(at_ns=2 * S, bar_closed=False))[1] == [], "not within the same breath"
+
+    state, out = run(state, Review(at_ns=2 * S, bar_closed=True))
+    assert out == [CompleteWanted(legs=(("b", PEP, Side.SELL, 8),), attempt=0)]
+    again = order("b", Side.SELL, 8, "complete")
+    filled, _ = run(state, Completing(orders=(again,)), fill(again))
+    assert filled.state is PairState.HEDGED
+
+    state, _ = run(state, Completing(orders=(again,)), report(again, OrderStatus.REJECTED))
+    assert state.state is PairState.UNWINDING
+    _, out = run(state, Review(at_ns=3 * S, bar_closed=True))
+    assert out == [FlattenWanted(legs=(("a", KO, Side.SELL, 20),), attempt=0)]
+
+
+@pytest.mark.parametrize(("held_a", "held_b", "after"), [(0, 0, PairState.FLAT), (20, -8, PairState.HEDGED), (20, -3, PairState.UNWINDING)])
+def test_a_released_pair_goes_on_from_what_it_holds(held_a: int, held_b: int, after: PairState) -> None:
+    state = quarantined()
+    state = replace(state, a=replace(state.a, held=Decimal(held_a)), b=replace(state.b, held=Decimal(held_b)))
+    state, _ = run(state, Release())
+
+    assert state.state is after
+    if after is PairState.UNWINDING:
+        _, out = run(state, Review(at_ns=S, bar_closed=True))
+        assert [o.legs for o in out if isinstance(o, FlattenWanted)] == [(("a", KO, Side.SELL, 20), ("b", PEP, Side.BUY, 3))]
+
+
+def test_a_pair_with_a_live_order_is_not_released() -> None:
+    state, out = run(replace(opening(), state=PairState.QUARANTINED), Release())
+
+    assert state.state is PairState.QUARANTINED
+    assert [o.code for o in out if isinstance(o, Alarm)] == ["release_refused"]
 
 
 @pytest.mark.parametrize(("old", "new"), list(product(OrderStatus, OrderStatus)))
