@@ -8,30 +8,22 @@ import psycopg2
 import pytest
 
 from tandem.adapters import postgres
+from tandem.adapters.audit_trail import AuditTrail
 from tandem.adapters.postgres_ledger import PortfolioStore
 from tandem.adapters.postgres_views import PortfolioViews
+from tandem.adapters.writer_lease import WriterLease
 from tandem.domain.control import TradingState
 from tandem.domain.errors import BadSetting, InvariantBroken, Transient
 from tandem.domain.ids import client_order_id
 from tandem.domain.trading import Action, Fill, Order, OrderStatus, PairState, Side, TradingMode
 from tandem.flow.accounting import Difference, deposit_entry, fill_entry
-from tandem.flow.execution import Opened, Patience, Reported, flat, step
-from tandem.flow.journal import Changes, EquityPoint, Intent, Reconciliation, RiskEvent, SignalRecord, Trade
+from tandem.flow.execution import flat, step
+from tandem.flow.execution_records import Opened, Patience, Reported
+from tandem.flow.journal import Changes, EquityPoint, Reconciliation, RiskEvent, SignalRecord, Trade
 from tandem.flow.signals import Held
-from trading_cases import CONSUMER, KO, MODEL, PAIR, PEP
+from trading_cases import CONSUMER, INTENT, KO, MODEL, PAIR, PEP
 
 PATIENCE = Patience(leg_wait_bars_max=2, leg_wait_s_max=300.0, unwind_attempts_max=2)
-INTENT = Intent(
-    intent_id="i1",
-    run="r1",
-    pair=PAIR,
-    sector=CONSUMER,
-    action=Action.OPEN_LONG,
-    reason="entry_long",
-    bar_close_ns=1000,
-    trade_id="i1",
-    model=MODEL,
-)
 
 
 def order(leg: str, intent: str = "i1") -> Order:
@@ -69,6 +61,22 @@ TRADE = Trade(
     entry_z=-2.5,
     cash_at_open_usd=Decimal("12.34"),
 )
+
+
+SIGNAL = SignalRecord(
+    run="r1",
+    pair=PAIR,
+    bar_close_ns=1,
+    action=Action.OPEN_LONG,
+    reason="entry_long",
+    refusal="gross_exposure",
+    detail="",
+    model=MODEL,
+    z=-2.5,
+    reversion_probability=0.7,
+    variance=1e-4,
+)
+ALARM = RiskEvent(event_id="z", scope="book", code="test", detail="", event_ns=1)
 
 
 @pytest.fixture(scope="module")
@@ -184,21 +192,20 @@ def test_the_next_order_of_a_leg_may_be_written_with_the_end_of_its_last_one(sto
 def test_measurements_may_be_written_again(store: PortfolioStore) -> None:
     """They are made again by a replay, and the first ones stand."""
     point = EquityPoint(run="r1", bar_close_ns=1, equity_usd=Decimal(1), cash_usd=Decimal(1), gross_usd=Decimal(0), open_pairs=1)
-    signal = SignalRecord(
-        run="r1",
-        pair=PAIR,
-        bar_close_ns=1,
-        action=Action.OPEN_LONG,
-        reason="entry_long",
-        refusal="gross_exposure",
-        detail="",
-        model=MODEL,
-        z=-2.5,
-        reversion_probability=0.7,
-        variance=1e-4,
+    for _ in range(3):
+        store.commit(Changes(equity=[point], signals=[SIGNAL]))
+
+
+def test_a_restart_knows_whether_the_curve_has_what_was_booked_last(store: PortfolioStore) -> None:
+    """Killed between the last closing and its bar, the portfolio still owes the curve its last point."""
+    assert not store.load().unmarked, "the capital is no point"
+    store.commit(opening())
+    assert store.load().unmarked
+    point = EquityPoint(
+        run="r1", bar_close_ns=FILL.event_ns, equity_usd=Decimal(1), cash_usd=Decimal(1), gross_usd=Decimal(0), open_pairs=0
     )
-    for _ in range(2):
-        store.commit(Changes(equity=[point], signals=[signal]))
+    store.commit(Changes(equity=[point]))
+    assert not store.load().unmarked
 
 
 def test_appending_the_same_entries_twice_counts_once(store: PortfolioStore) -> None:
@@ -208,14 +215,20 @@ def test_appending_the_same_entries_twice_counts_once(store: PortfolioStore) -> 
     assert store.load().book.capital_usd == Decimal(1_000_005)
 
 
-def test_a_second_writer_of_an_account_is_kept_out(url: str, store: PortfolioStore) -> None:
-    other = PortfolioStore(url, "test_a_second_writer_of_an_account_is_kept_out")
-    assert store.lock()
-    assert not other.lock()
-
-    store.close()
-    assert other.lock()
-    other.close()
+def test_a_book_has_the_accounts_name_and_an_older_one_gets_it_when_it_is_opened(url: str) -> None:
+    """A renamed account is the same account, and a portfolio that is told no name leaves it."""
+    found = []
+    for name in ("", "paper", "renamed", ""):
+        store = PortfolioStore(url, "named", trading_account=name)
+        if store.open_newest_book() is None:
+            store.begin_book("recycled", Decimal(1))
+        store.close()
+        connection = psycopg2.connect(url)
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SELECT trading_account FROM books WHERE account = 'named'")
+            found.append(cursor.fetchall())
+        connection.close()
+    assert found == [[(None,)], [("paper",)], [("renamed",)], [("renamed",)]]
 
 
 def test_an_accounts_next_book_starts_empty(store: PortfolioStore) -> None:
@@ -267,3 +280,80 @@ def test_a_server_that_is_away_and_a_url_that_is_none_are_told_apart() -> None:
         PortfolioStore("postgresql://u:secret@127.0.0.1:1/x", "a")
     with pytest.raises(BadSetting, match="TANDEM_POSTGRES_URL"):
         postgres.connect("mysql://u:secret@127.0.0.1/x")
+
+
+def test_text_of_any_kind_arrives_as_it_was(store: PortfolioStore, url: str) -> None:
+    """Statements leave together, with their values in them: none may be taken for a placeholder or for the end of a statement."""
+    told = "50 %s of it; 'quoted' \\ and 3 %"
+    store.commit(Changes(risk_events={"y": RiskEvent(event_id="y", scope="book", code="test", detail=told, event_ns=1)}))
+
+    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT detail FROM risk_events WHERE book = %s", (store.book,))
+        assert cursor.fetchall() == [(told,)]
+    connection.close()
+
+
+def test_what_a_decision_writes_is_one_message(url: str) -> None:
+    """Orders wait until it is written; each message more would be a round trip more between a forecast and its orders."""
+    with WriterLease(url, "messages", lease_s=3) as lease:
+        assert lease.try_take()
+        store = PortfolioStore(url, "messages", epoch=lease.epoch)
+        store.begin_book("recycled", Decimal(1_000_000))
+        store.commit(Changes(risk_events={"y": replace(ALARM, event_id="y")}))  # after a start the store asks once where the chain ends
+        asked: list[bytes] = []
+
+        class Counting(psycopg2.extensions.cursor):
+            def execute(self, query: str | bytes, args: object = None) -> None:
+                asked.append(query if isinstance(query, bytes) else query.encode())
+                super().execute(query, args)
+
+        store._connection.cursor_factory = Counting
+        decided = Changes(intents=[INTENT], new_orders=[A, B], trades={"i1": TRADE}, decided={"r1": (1000, False)}, signals=[SIGNAL])
+        decided.risk_events["z"] = replace(ALARM, event_id="z")
+        store.commit(decided)
+        store.close()
+
+    assert len(asked) == 1
+    assert asked[0].startswith(b"SELECT hold_epoch(")
+    assert asked[0].count(b"INSERT INTO") >= 7
+    assert AuditTrail(url).check("messages").links == 6  # two alarms, a signal, an intent, two orders
+
+
+def test_one_who_writes_beside_us_forks_no_chain(store: PortfolioStore, url: str) -> None:
+    """The store knows where it left the chain. Where somebody else has gone on with it, it looks, and goes on from there."""
+    store.commit(Changes(risk_events={"y": replace(ALARM, event_id="y")}))
+    other = PortfolioStore(url, store.book)
+    other.open_newest_book()
+    other.commit(Changes(risk_events={"z": replace(ALARM, event_id="z")}))
+
+    store.commit(Changes(intents=[INTENT], new_orders=[A, B]))
+    other.commit(
+        Changes(risk_events={"y": replace(ALARM, event_id="y"), "z": replace(ALARM, event_id="z"), "x": replace(ALARM, event_id="x")})
+    )
+    store.commit(Changes(orders={}, risk_events={"w": replace(ALARM, event_id="w")}))
+    other.close()
+
+    assert not AuditTrail(url).check(store.book).faults
+    assert told(url, store.book) == ["y", "z", "x", "w"]
+
+
+def test_a_message_that_is_refused_writes_nothing_and_the_next_one_does(store: PortfolioStore, url: str) -> None:
+    store.commit(Changes(intents=[INTENT], new_orders=[A, B]))
+    with pytest.raises(InvariantBroken, match="a key refused"):
+        store.commit(Changes(intents=[replace(INTENT, intent_id="i2")], new_orders=[A], risk_events={"y": ALARM}))
+
+    store.commit(Changes(risk_events={"x": replace(ALARM, event_id="x")}))
+
+    assert told(url, store.book) == ["x"]
+    assert not AuditTrail(url).check(store.book).faults
+
+
+def told(url: str, book: str) -> list[str]:
+    """The alarms of a book's audit chain, in its order; what the table has is the same."""
+    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT subject FROM audit_log WHERE book = %s AND kind = 'risk_event' ORDER BY seq", (book,))
+        found = [subject for (subject,) in cursor.fetchall()]
+        cursor.execute("SELECT event_id FROM risk_events WHERE book = %s", (book,))
+        assert sorted(found) == sorted(event_id for (event_id,) in cursor.fetchall())
+    connection.close()
+    return found

@@ -6,13 +6,13 @@ recycler's heartbeats and the server's answer to the subscription as well.
 """
 
 import asyncio
+import json
 import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from alpaca.trading.stream import TradingStream
 
 from tandem.adapters.alpaca_broker import fill_of, order_report
@@ -50,12 +50,13 @@ class TradeUpdate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerHeartbeat:
-    """The recycler has sent every update before the watermark."""
+    """The recycler has sent every update before the watermark. charges: how many fees, dividends and the like it has booked so far."""
 
     replay_id: str
     watermark_ns: int
     lockstep: bool
     end_of_stream: bool
+    charges: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,13 +140,14 @@ def parse(message: Any) -> StreamEvent:
                 watermark_ns=int(data["watermark_ns"]),
                 lockstep=bool(data["lockstep"]),
                 end_of_stream=bool(data["end_of_stream"]),
+                charges=int(data.get("charges", 0)),
             )
         if stream != "trade_updates":
             raise BadRecord("stream_unknown", f"stream {stream!r}, expected trade_updates")
         return _trade_update(data)
     except BadRecord as error:
         return Unusable(payload=_text(message), error=error)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         return Unusable(payload=_text(message), error=BadRecord("update_malformed", repr(error)))
 
 
@@ -162,4 +164,5 @@ def _trade_update(data: Mapping[str, Any]) -> TradeUpdate:
 
 
 def _text(message: Any) -> bytes:
-    return orjson.dumps(message, default=str)
+    """As the library that read it writes it: a faster one refuses whole numbers beyond 64 bits and half characters."""
+    return json.dumps(message, default=str).encode()

@@ -55,6 +55,7 @@ _PARAM_CHARACTERS_MAX = 6_000  # MLflow's limit on a parameter's value
 _NOTE_CHARACTERS_MAX = 5_000  # what MLflow's table holds as the description of a version
 _ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"}
 # mlflow retries for minutes by default; our callers decide themselves how long to wait for a server.
+_URI_VARIABLE = "MLFLOW_TRACKING_URI"
 _CLIENT_ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
@@ -292,6 +293,7 @@ def _mlflow(tracking_uri: str) -> Iterator["MlflowClient"]:
     import mlflow  # noqa: PLC0415  (see the module's first lines)
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
+    given = os.environ.get(_URI_VARIABLE)
     mlflow.set_tracking_uri(tracking_uri)
     try:
         yield mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
@@ -302,3 +304,8 @@ def _mlflow(tracking_uri: str) -> Iterator["MlflowClient"]:
         raise kind(f"MLflow at {tracking_uri}: {error.message}") from error
     except OSError as error:  # requests' connection errors derive from it
         raise Transient(f"MLflow at {tracking_uri}: {error}") from error
+    finally:  # mlflow tells child processes by the environment; a platform started from here would take this server for a given one
+        if given is None:
+            os.environ.pop(_URI_VARIABLE, None)
+        else:
+            os.environ[_URI_VARIABLE] = given

@@ -61,6 +61,11 @@ def head() -> str:
     return revision
 
 
+def revisions() -> frozenset[str]:
+    """Every revision that this code knows."""
+    return frozenset(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+
+
 def sqlalchemy_url(url: str) -> str:
     """The URL with the driver named: SQLAlchemy 2.1 takes plain postgresql:// for psycopg 3, which is not installed."""
     return "postgresql+psycopg2://" + plain_url(url).removeprefix("postgresql://")

@@ -1,60 +1,37 @@
 """The portfolio's book in PostgreSQL: everything that one decision changes is one transaction, and the keys of the tables refuse doubles.
 
-One connection, one thread, one book; an advisory lock keeps a second writer of the account out. Reading for people is in
-postgres_views.py. Implements ports.Ledger.
+One connection, one thread, one book. Each transaction proves that its writer's epoch (writer_lease.py) is the newest, and keeps it so
+until it has ended. Orders wait for the transaction that they are in: it is one message, which the server ends by itself, without a
+question before it. What would be asked is known: the audit chain ends where we left it, and what we tell was not told before. Where that
+is wrong, a key refuses the whole message; then the questions are asked. Reading for people is in postgres_views.py. Implements
+ports.Ledger.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import psycopg2
 import psycopg2.extensions
-from psycopg2.extras import Json, execute_batch, execute_values
+from psycopg2.errors import UniqueViolation
+from psycopg2.extras import execute_values
 
+from tandem.adapters import postgres_audit, telemetry
 from tandem.adapters.postgres import connect
-from tandem.adapters.postgres_rows import (
-    ORDER_COLUMNS,
-    STATE_COLUMNS,
-    TRADE_COLUMNS,
-    execution,
-    model_row,
-    order_state,
-    state_row,
-    trade,
-    trade_row,
-)
-from tandem.domain.control import TradingState
+from tandem.adapters.postgres_changes import ChangeStatements, posting_rows
+from tandem.adapters.postgres_load import Stored, load
+from tandem.adapters.postgres_statements import Statements
+from tandem.adapters.writer_lease import Fenced
 from tandem.domain.errors import InvariantBroken, Permanent, Transient
-from tandem.domain.ids import PairId, Symbol
+from tandem.domain.ids import PairId
 from tandem.domain.ledger import Entry
-from tandem.domain.trading import OrderStatus, TradingMode
-from tandem.flow.accounting import Book, book_of
-from tandem.flow.execution import Execution
-from tandem.flow.journal import Changes, Trade
-from tandem.flow.orders import OrderState
+from tandem.flow.audit import Head, records_of
+from tandem.flow.journal import Changes
 
 Cursor = psycopg2.extensions.cursor
-_RECENT_NS = 7 * 86_400 * 1_000_000_000  # executions delivered again are younger than this; older ones are looked up one by one
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """What a restart goes on from. open_orders: those that may still be filled, and the newest of each leg."""
-
-    book: Book
-    executions: dict[PairId, Execution]
-    trades: dict[PairId, Trade]  # the newest of each pair
-    trading_states: dict[str, TradingState]
-    execution_ids: set[str]  # of the last days
-    fee_ids: set[str]
-    order_pairs: dict[str, PairId]  # by client_order_id, of orders that may still be heard of
-    prices: dict[Symbol, float]  # last execution of each symbol: a mark until the first forecast
-    remembered_from_ns: int  # executions and fees before this time are not in the sets
-    last_fill_ns: int  # 0 if there is none
-    last_fee_ns: int
+_FENCED = "TDM01"  # of the functions in migrations 0005 and 0010
 
 
 @contextmanager
@@ -62,52 +39,78 @@ def failures(place: str) -> Iterator[None]:
     """psycopg2's errors as ours."""
     try:
         yield
+    except Fenced:
+        telemetry.counter("portfolio_fenced_total").inc()
+        raise
     except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
         raise Transient(f"{place}: {str(error).strip()}") from error
     except psycopg2.IntegrityError as error:
         raise InvariantBroken(f"{place}: a key refused what was to be written: {str(error).strip()}") from error
     except psycopg2.Error as error:
+        if error.pgcode == _FENCED:
+            telemetry.counter("portfolio_fenced_total").inc()
+            raise Fenced(f"{place}: {str(error).strip()}") from error
         raise Permanent(f"{place}: {str(error).strip()}") from error
 
 
 class PortfolioStore:
     """The newest book of one account."""
 
-    def __init__(self, url: str, account: str) -> None:
-        """account: the broker's account id. Opening or beginning a book comes before everything else. Raises Transient."""
+    def __init__(self, url: str, account: str, *, epoch: int | None = None, trading_account: str = "") -> None:
+        """account: the broker's account id. Opening or beginning a book comes before everything else. Raises Transient.
+
+        epoch: of the writer; None only where nobody has ever taken one for the account. trading_account: the name that people give it.
+        """
         self.book = ""
+        self._epoch, self._trading_account = epoch, trading_account
         self._account = account
+        self._newest: Head | None = None  # of the audit chain, once we have written to it and nothing went wrong since
         self._connection = connect(url, application="tandem-portfolio")
+        self._connection.autocommit = True  # transactions of several messages are told to begin
 
     @contextmanager
     def _transaction(self) -> Iterator[Cursor]:
         with failures("PostgreSQL"), self._connection, self._connection.cursor() as cursor:
             yield cursor
 
-    def lock(self) -> bool:
-        """Keep other writers of this account's books out until the connection ends; False if there is one already."""
+    @contextmanager
+    def _writing(self) -> Iterator[Cursor]:
+        """A transaction that holds our epoch still. Raises Fenced if there is a newer one."""
         with self._transaction() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (f"tandem-portfolio-{self._account}",))
-            return bool(_one(cursor)[0])
+            if self._epoch is not None:
+                cursor.execute("SELECT epoch FROM writers WHERE account = %s FOR KEY SHARE", (self._account,))
+                row = cursor.fetchone()
+                if row is None or row[0] != self._epoch:
+                    raise Fenced(f"account {self._account}: epoch {self._epoch} is over, the writer has {row and row[0]}")
+            yield cursor
 
     def open_newest_book(self) -> tuple[str, Decimal] | None:
-        """Go on with the account's newest book: its source and the capital that it began with. None if there is no book."""
-        query = "SELECT book, source, capital_usd FROM books WHERE account = %s ORDER BY generation DESC LIMIT 1"
+        """Go on with the account's newest book: its source and the capital that it began with. None if there is no book.
+
+        A book of before there were names, or of a renamed account, gets the account's name.
+        """
+        query = "SELECT book, source, capital_usd, trading_account FROM books WHERE account = %s ORDER BY generation DESC LIMIT 1"
         with self._transaction() as cursor:
             cursor.execute(query, (self._account,))
             row = cursor.fetchone()
         if row is None:
             return None
         self.book = row[0]
+        if self._trading_account not in ("", row[3]):
+            with self._writing() as cursor:
+                cursor.execute("UPDATE books SET trading_account = %s WHERE book = %s", (self._trading_account, self.book))
         return row[1], row[2]
 
     def begin_book(self, source: str, capital_usd: Decimal) -> None:
         """Make the account's next book, and go on with it."""
-        with self._transaction() as cursor:
+        with self._writing() as cursor:
             cursor.execute("SELECT coalesce(max(generation), 0) + 1 FROM books WHERE account = %s", (self._account,))
             generation = int(_one(cursor)[0])
             self.book = self._account if generation == 1 else f"{self._account}#{generation}"
-            self._insert(cursor, "books", "account, generation, source, capital_usd", [(self._account, generation, source, capital_usd)])
+            cursor.execute(
+                "INSERT INTO books (book, account, generation, source, capital_usd, trading_account) VALUES (%s, %s, %s, %s, %s, %s)",
+                (self.book, self._account, generation, source, capital_usd, self._trading_account or None),
+            )
 
     def has_orders(self) -> bool:
         """Whether anything was ever decided in this book."""
@@ -117,204 +120,80 @@ class PortfolioStore:
 
     def append(self, entries: Iterable[Entry]) -> int:
         """Add the entries that are new, in one transaction. Returns how many were new."""
-        with self._transaction() as cursor:
-            return self._append(cursor, tuple(entries))
-
-    def _append(self, cursor: Cursor, entries: Sequence[Entry]) -> int:
-        rows = [(self.book, e.entry_id, e.kind, e.source_id, e.pair, e.event_ns) for e in entries]
-        columns = "(book, entry_id, kind, source_id, pair, event_ns)"
-        query = f"INSERT INTO entries {columns} VALUES %s ON CONFLICT DO NOTHING RETURNING entry_id"  # noqa: S608 - constants only
-        new = {entry_id for (entry_id,) in execute_values(cursor, query, rows, fetch=True)}
-        postings = [
-            (self.book, e.entry_id, line, p.account, p.commodity, p.amount)
-            for e in entries
-            if e.entry_id in new
-            for line, p in enumerate(e.postings)
-        ]
-        execute_values(cursor, "INSERT INTO postings (book, entry_id, line, account, commodity, amount) VALUES %s", postings)
+        self._newest = None
+        with self._writing() as cursor:
+            rows = {e.entry_id: e for e in entries}
+            values = [(self.book, e.entry_id, e.kind, e.source_id, e.pair, e.event_ns) for e in rows.values()]
+            columns = "(book, entry_id, kind, source_id, pair, event_ns)"
+            query = f"INSERT INTO entries {columns} VALUES %s ON CONFLICT DO NOTHING RETURNING entry_id"  # noqa: S608 - constants only
+            ids = {entry_id for (entry_id,) in execute_values(cursor, query, values, fetch=True)}
+            new = [entry for entry in rows.values() if entry.entry_id in ids]
+            statements = Statements(cursor)
+            postings = [(self.book, *row) for row in posting_rows(new)]
+            execute_values(statements, "INSERT INTO postings (book, entry_id, line, account, commodity, amount) VALUES %s", postings)
+            postgres_audit.append(statements, self.book, records_of(Changes(entries=new)), postgres_audit.head(cursor, self.book))
+            statements.send()
         return len(new)
 
     def commit(self, changes: Changes) -> None:
         """Write everything in one transaction. Raises InvariantBroken if an intent, order, execution or entry is there already."""
-        with self._transaction() as cursor:
-            self._write_decisions(cursor, changes)
-            self._write_books(cursor, changes)
-            self._write_states(cursor, changes)
-            self._write_measures(cursor, changes)
+        newest, self._newest = self._newest, None  # not known again until this has gone well
+        self._newest = (newest and self._commit_at_once(changes, newest)) or self._commit_with_care(changes)
 
-    def _insert(self, cursor: Cursor, table: str, columns: str, rows: Sequence[tuple[Any, ...]], *, again: str = "") -> None:
-        """Insert the rows, each after the book's name; `again` says what to do with a row that is there."""
-        if rows:
-            query = f"INSERT INTO {table} (book, {columns}) VALUES %s {again}"  # noqa: S608 - table and columns are constants of this file
-            execute_values(cursor, query, [(self.book, *row) for row in rows])
+    def _commit_at_once(self, changes: Changes, newest: Head) -> Head | None:
+        """In one message. Returns the audit chain's newest link; None if nothing was written, as something was there before."""
+        with failures("PostgreSQL"), self._connection.cursor() as cursor:
+            statements = Statements(cursor)
+            if self._epoch is not None:
+                statements.execute("SELECT hold_epoch(%s, %s)", (self._account, self._epoch))
+            try:
+                return self._write(statements, changes, changes, newest)
+            except UniqueViolation:
+                return None
 
-    def _write_decisions(self, cursor: Cursor, changes: Changes) -> None:
-        new = {order.client_order_id for order in changes.new_orders}
-        # First the ends of old orders, so that a leg's next order does not meet its last one still alive.
-        self._update_orders(cursor, {key: state for key, state in changes.orders.items() if key not in new})
-        self._insert(
-            cursor,
-            "intents",
-            "intent_id, run, pair, sector, action, reason, bar_close_ns, trade_id, model_name, model_version, model_digest",
-            [
-                (i.intent_id, i.run, i.pair, i.sector, i.action, i.reason, i.bar_close_ns, i.trade_id, *model_row(i.model))
-                for i in changes.intents
-            ],
-        )
-        self._insert(
-            cursor,
-            "orders",
-            "client_order_id, intent_id, pair, leg, attempt, symbol, side, qty, limit_usd, decided_ns, status",
-            [
-                (
-                    *(o.client_order_id, o.intent_id, o.pair, o.leg, o.attempt, o.symbol, o.side, o.qty, o.limit_usd, o.decided_ns),
-                    OrderStatus.INITIALIZED,
-                )
-                for o in changes.new_orders
-            ],
-        )
-        self._update_orders(cursor, {key: state for key, state in changes.orders.items() if key in new})
+    def _commit_with_care(self, changes: Changes) -> Head:
+        """After a look at what is there. Returns the audit chain's newest link."""
+        with self._writing() as cursor:
+            told, newest = self._told(cursor, changes), postgres_audit.head(cursor, self.book)
+            return self._write(Statements(cursor), changes, told, newest, told_before="ON CONFLICT DO NOTHING")
 
-    def _update_orders(self, cursor: Cursor, orders: Mapping[str, OrderState]) -> None:
-        execute_batch(
-            cursor,
-            "UPDATE orders SET status = %s, filled_qty = %s, reported_qty = %s, broker_order_id = %s, reason = %s "
-            "WHERE book = %s AND client_order_id = %s",
-            [(o.status, o.filled, o.reported, o.broker_order_id, o.reason, self.book, key) for key, o in orders.items()],
-        )
+    def _write(self, statements: Statements, changes: Changes, told: Changes, newest: Head, *, told_before: str = "") -> Head:
+        """Send all of the changes, and what the audit chain tells of them after its newest link."""
+        if not changes.is_urgent:
+            # Measurements need not wait for the disk: our death loses none, a crash of the server the newest fraction of a second.
+            statements.execute("SET LOCAL synchronous_commit = off")
+        ChangeStatements(statements, self.book, self._epoch, told_before=told_before).add(changes)
+        newest = postgres_audit.append(statements, self.book, records_of(told), newest)
+        statements.send()
+        return newest
 
-    def _write_books(self, cursor: Cursor, changes: Changes) -> None:
-        self._insert(
-            cursor,
-            "fills",
-            "execution_id, client_order_id, pair, symbol, side, qty, price_usd, event_ns",
-            [(f.execution_id, f.client_order_id, pair, f.symbol, f.side, f.qty, f.price_usd, f.event_ns) for f, pair in changes.fills],
-        )
-        if changes.entries and (new := self._append(cursor, changes.entries)) != len(changes.entries):
-            raise InvariantBroken(f"{len(changes.entries) - new} of {len(changes.entries)} entries are in the ledger already")
-
-    def _write_states(self, cursor: Cursor, changes: Changes) -> None:
-        self._insert(
-            cursor,
-            "pair_states",
-            ", ".join(STATE_COLUMNS),
-            [state_row(e) for e in changes.executions.values()],
-            again=_upsert("book, pair", STATE_COLUMNS[1:]),
-        )
-        self._insert(
-            cursor,
-            "pair_trades",
-            ", ".join(TRADE_COLUMNS),
-            [trade_row(t) for t in changes.trades.values()],
-            again=_upsert("book, trade_id", TRADE_COLUMNS[1:]),
-        )
-        states = {scope: state for scope, state in changes.trading_states.items() if state is not None}
-        self._insert(
-            cursor,
-            "trading_states",
-            "scope, mode, reason",
-            [(s.scope, s.mode, s.reason) for s in states.values()],
-            again="ON CONFLICT (book, scope) DO UPDATE SET mode = EXCLUDED.mode, reason = EXCLUDED.reason, applied_at = now()",
-        )
-        gone = [(self.book, scope) for scope, state in changes.trading_states.items() if state is None]
-        execute_batch(cursor, "DELETE FROM trading_states WHERE book = %s AND scope = %s", gone)
-        self._insert(
-            cursor,
-            "stream_positions",
-            "run, decided_ns, ended",
-            [(run, decided_ns, ended) for run, (decided_ns, ended) in changes.decided.items()],
-            again=_upsert("book, run", ("decided_ns", "ended")),
-        )
-
-    def _write_measures(self, cursor: Cursor, changes: Changes) -> None:
-        self._insert(
-            cursor,
-            "signals",
-            "run, pair, bar_close_ns, action, reason, outcome, refusal, detail, model_name, model_version, model_digest, "
-            "z, reversion_probability, variance",
-            [
-                (
-                    *(s.run, s.pair, s.bar_close_ns, s.action, s.reason, "refused" if s.refusal else "taken", s.refusal, s.detail),
-                    *(*model_row(s.model), s.z, s.reversion_probability, s.variance),
-                )
-                for s in changes.signals
-            ],
-            again="ON CONFLICT DO NOTHING",
-        )
-        self._insert(
-            cursor,
-            "equity_curve",
-            "run, bar_close_ns, equity_usd, cash_usd, gross_usd, open_pairs",
-            [(p.run, p.bar_close_ns, p.equity_usd, p.cash_usd, p.gross_usd, p.open_pairs) for p in changes.equity],
-            again="ON CONFLICT DO NOTHING",
-        )
-        self._insert(
-            cursor,
-            "risk_events",
-            "event_id, scope, code, detail, event_ns",
-            [(r.event_id, r.scope, r.code, r.detail, r.event_ns) for r in changes.risk_events.values()],
-            again="ON CONFLICT DO NOTHING",
-        )
-        self._insert(
-            cursor,
-            "reconciliations",
-            "run, occasion, event_ns, equal, differences, ledger_cash_usd, broker_cash_usd",
-            [
-                (
-                    *(r.run, r.occasion, r.event_ns, not r.differences),
-                    Json([{key: str(value) for key, value in asdict(d).items()} for d in r.differences]),
-                    *(r.ledger_cash_usd, r.broker_cash_usd),
-                )
-                for r in changes.reconciliations
-            ],
+    def _told(self, cursor: Cursor, changes: Changes) -> Changes:
+        """The changes without the measurements that are there already: after a kill they are made again, and the chain tells each once."""
+        keys = [(s.run, s.pair, s.bar_close_ns, s.action.value) for s in changes.signals]
+        known, alarms = set[tuple[Any, ...]](), set[str]()
+        if keys:
+            cursor.execute(
+                "SELECT s.run, s.pair, s.bar_close_ns, s.action FROM signals s JOIN "
+                "unnest(%s::text[], %s::text[], %s::bigint[], %s::text[]) "
+                "AS k (run, pair, bar_close_ns, action) USING (run, pair, bar_close_ns, action) WHERE s.book = %s",
+                (*(list(column) for column in zip(*keys, strict=True)), self.book),
+            )
+            known = set(cursor.fetchall())
+        if changes.risk_events:
+            cursor.execute(
+                "SELECT event_id FROM risk_events WHERE book = %s AND event_id = ANY(%s)", (self.book, list(changes.risk_events))
+            )
+            alarms = {event_id for (event_id,) in cursor.fetchall()}
+        return replace(
+            changes,
+            signals=[signal for signal, key in zip(changes.signals, keys, strict=True) if key not in known],
+            risk_events={key: event for key, event in changes.risk_events.items() if key not in alarms},
         )
 
     def load(self) -> Stored:
         """Everything that a restart goes on from."""
         with self._transaction() as cursor:
-            orders = self._orders(cursor)
-            cursor.execute(
-                "SELECT e.pair, p.account, p.commodity, sum(p.amount) FROM entries e JOIN postings p USING (book, entry_id) "
-                "WHERE book = %s GROUP BY 1, 2, 3",
-                (self.book,),
-            )
-            book = book_of(cursor.fetchall())
-            last_fill_ns, execution_ids = self._recent(cursor, "fills", "execution_id", "")
-            last_fee_ns, fee_ids = self._recent(cursor, "entries", "source_id", "AND kind = 'fee'")
-            return Stored(
-                book=book,
-                executions=self._executions(cursor, orders),
-                trades=self._trades(cursor),
-                trading_states=self._trading_states(cursor),
-                execution_ids=execution_ids,
-                fee_ids=fee_ids,
-                order_pairs={key: state.order.pair for key, state in orders.items()},
-                prices=self._prices(cursor),
-                remembered_from_ns=last_fill_ns - _RECENT_NS,
-                last_fill_ns=last_fill_ns,
-                last_fee_ns=last_fee_ns,
-            )
-
-    def _recent(self, cursor: Cursor, table: str, column: str, where: str) -> tuple[int, set[str]]:
-        cursor.execute(f"SELECT coalesce(max(event_ns), 0) FROM {table} WHERE book = %s {where}", (self.book,))  # noqa: S608 - constants
-        last_ns = int(_one(cursor)[0])
-        query = f"SELECT {column} FROM {table} WHERE book = %s {where} AND event_ns >= %s"  # noqa: S608 - constants
-        cursor.execute(query, (self.book, last_ns - _RECENT_NS))
-        return last_ns, {row[0] for row in cursor.fetchall()}
-
-    def _prices(self, cursor: Cursor) -> dict[Symbol, float]:
-        query = "SELECT DISTINCT ON (symbol) symbol, price_usd FROM fills WHERE book = %s ORDER BY symbol, event_ns DESC"
-        cursor.execute(query, (self.book,))
-        return {Symbol(symbol): float(price) for symbol, price in cursor.fetchall()}
-
-    def _orders(self, cursor: Cursor) -> dict[str, OrderState]:
-        cursor.execute(
-            f"SELECT {', '.join(ORDER_COLUMNS)} FROM orders o WHERE book = %s AND "  # noqa: S608 - constants
-            "(status NOT IN ('denied', 'canceled', 'expired', 'rejected', 'filled') OR EXISTS (SELECT FROM pair_states s "
-            "WHERE s.book = o.book AND s.pair = o.pair AND o.client_order_id IN (s.order_a, s.order_b))) ORDER BY seq",
-            (self.book,),
-        )
-        return {row[0]: order_state(row) for row in cursor.fetchall()}
+            return load(cursor, self.book)
 
     def order_of(self, client_order_id: str) -> PairId | None:
         """The pair of an order that is not in memory any more; None if it is not ours."""
@@ -326,7 +205,11 @@ class PortfolioStore:
     def has_fill(self, execution_id: str) -> bool:
         """Whether an execution is booked."""
         with self._transaction() as cursor:
-            cursor.execute("SELECT FROM fills WHERE book = %s AND execution_id = %s", (self.book, execution_id))
+            cursor.execute(
+                "SELECT FROM fills WHERE book = %s AND execution_id = %s UNION ALL "
+                "SELECT FROM entries WHERE book = %s AND kind = 'foreign_fill' AND source_id = %s",
+                (self.book, execution_id, self.book, execution_id),
+            )
             return cursor.fetchone() is not None
 
     def decided(self, run: str) -> tuple[int, bool] | None:
@@ -336,28 +219,9 @@ class PortfolioStore:
             row = cursor.fetchone()
         return None if row is None else (int(row[0]), bool(row[1]))
 
-    def _executions(self, cursor: Cursor, orders: dict[str, OrderState]) -> dict[PairId, Execution]:
-        cursor.execute(f"SELECT {', '.join(STATE_COLUMNS)} FROM pair_states WHERE book = %s ORDER BY pair", (self.book,))  # noqa: S608
-        rows = [dict(zip(STATE_COLUMNS, row, strict=True)) for row in cursor.fetchall()]
-        return {PairId(row["pair"]): execution(row, orders) for row in rows}
-
-    def _trades(self, cursor: Cursor) -> dict[PairId, Trade]:
-        query = f"SELECT DISTINCT ON (pair) {', '.join(TRADE_COLUMNS)} FROM pair_trades WHERE book = %s ORDER BY pair, opened_ns DESC"  # noqa: S608
-        cursor.execute(query, (self.book,))
-        rows = [dict(zip(TRADE_COLUMNS, row, strict=True)) for row in cursor.fetchall()]
-        return {PairId(row["pair"]): trade(row) for row in rows}
-
-    def _trading_states(self, cursor: Cursor) -> dict[str, TradingState]:
-        cursor.execute("SELECT scope, mode, reason FROM trading_states WHERE book = %s", (self.book,))
-        return {scope: TradingState(scope=scope, mode=TradingMode(mode), reason=reason) for scope, mode, reason in cursor.fetchall()}
-
     def close(self) -> None:
         """Let go of the connection and the lock."""
         self._connection.close()
-
-
-def _upsert(key: str, columns: Sequence[str]) -> str:
-    return f"ON CONFLICT ({key}) DO UPDATE SET " + ", ".join(f"{name} = EXCLUDED.{name}" for name in columns)
 
 
 def _one(cursor: Cursor) -> tuple[Any, ...]:

@@ -4,7 +4,9 @@ Not through the mlflow package, which costs 5 s and 200 MB: supervisor and opera
 loaded by mlflow_registry.py. The interface: https://mlflow.org/docs/latest/api_reference/rest-api.html
 """
 
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, Self
 
 import httpx
@@ -23,12 +25,18 @@ _ABSENT = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})  # M
 _REFUSED: frozenset[str] = frozenset()
 
 
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Those of this machine, read once: it takes longer than an answer."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 class Registry:
     """One MLflow server. Raises Transient when it does not answer, Permanent when it refuses. Safe to use from several threads."""
 
     def __init__(self, tracking_uri: str, *, timeout_s: float = _TIMEOUT_S) -> None:
         self._uri = tracking_uri.rstrip("/")
-        self._client = httpx.Client(timeout=timeout_s, trust_env=False)
+        self._client = httpx.Client(timeout=timeout_s, trust_env=False, verify=_certificates())
 
     def __enter__(self) -> Self:
         return self

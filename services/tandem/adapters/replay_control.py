@@ -41,16 +41,27 @@ class ReplayControl:
 
     def status(self) -> ReplayStatus:
         """Where the replay stands now. Raises Transient, Permanent."""
-        raw = self._call("GET", _PATH)
-        return ReplayStatus(state=str(raw["state"]), replay_id=str(raw["replay_id"]), watermark_ns=int(raw["watermark_ns"] or 0))
+        raw = self.document()
+        try:
+            return ReplayStatus(state=str(raw["state"]), replay_id=str(raw["replay_id"]), watermark_ns=int(raw["watermark_ns"] or 0))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise Transient(f"recycler at {self._url}: GET {_PATH}: {error!r} in an answer that is no replay's status") from error
+
+    def document(self) -> dict[str, Any]:
+        """All that the recycler tells of its replay. Raises Transient, Permanent."""
+        return self._call("GET", _PATH)
 
     def register(self) -> None:
         """Take part: from now on the replay waits for our acknowledgements. Raises Transient, Permanent."""
         self._call("POST", f"{_PATH}/participants", {"name": self._name})
 
-    def acknowledge(self, watermark_ns: int) -> None:
-        """Everything up to the watermark has been decided and sent. Raises Transient, Permanent."""
-        self._call("POST", f"{_PATH}/ack", {"name": self._name, "watermark_ns": watermark_ns})
+    def acknowledge(self, watermark_ns: int, replay_id: str = "") -> None:
+        """Everything up to the watermark of this replay has been decided and sent. Raises Transient, Permanent."""
+        self._call("POST", f"{_PATH}/ack", {"name": self._name, "watermark_ns": watermark_ns, "replay_id": replay_id})
+
+    def command(self, path: str, body: dict[str, Any] | None = None) -> None:
+        """Press one of the replay's buttons: /start, /pause, /resume, /step, /seek or /speed. Raises Transient, Permanent."""
+        self._call("POST", f"{_PATH}{path}", body)
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -4,11 +4,14 @@ What promotion.py judges; called by whoever carries rollouts out. A bar counts o
 seen again are no new evidence, and only rows of one and the same replay are paired.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import psycopg2
 
 from tandem.adapters.bar_store import failure
 from tandem.adapters.postgres import connect, place
+from tandem.adapters.topics import ticks
 from tandem.domain.ids import PairId
 from tandem.rollout.paired import PairedLosses, no_losses
 from tandem.rollout.state import RolloutState
@@ -28,15 +31,21 @@ WHERE sector = %(sector)s AND source = %(source)s AND bar_close_ns > %(after_ns)
 ORDER BY stable.bar_close_ns, stable.pair, (stable.qlike IS NULL OR candidate.qlike IS NULL), replay_id
 LIMIT %(rows_max)s
 """
+# Written by the recorder together with the rows above, so that it is never behind them but where a recording has begun again.
+_MARKET = "SELECT max(watermark_ns) FROM consumer_positions WHERE topic = %(topic)s AND source = %(source)s"
 
 
 def read_losses(url: str, source: str, state: RolloutState) -> PairedLosses:
-    """All bars that count for a rollout: they close after its evidence_from_ns. source: live, paper or recycled. Raises Transient."""
+    """All bars that count for a rollout, which close after its evidence_from_ns, and how far the market is. Raises Transient.
+
+    source: live, paper or recycled.
+    """
     if state.stable is None:
         return no_losses()
     values = {
         "sector": state.sector,
         "source": source,
+        "topic": ticks(state.sector),
         "after_ns": state.evidence_from_ns,
         "stable_name": state.stable.name,
         "stable_version": state.stable.version,
@@ -51,11 +60,13 @@ def read_losses(url: str, source: str, state: RolloutState) -> PairedLosses:
         with connection.cursor() as cursor:
             cursor.execute(_QUERY, values)
             rows = cursor.fetchall()
+            cursor.execute(_MARKET, values)
+            market_ns = (cursor.fetchone() or (None,))[0]
     except psycopg2.Error as error:
         raise failure(f"cannot read forecast scores from {place(url)}", error) from error
     finally:
         connection.close()
-    return _losses(rows)
+    return replace(_losses(rows), market_ns=market_ns or 0)
 
 
 def _losses(rows: list[tuple[int, str, float | None, float | None, float, float | None, float | None, int]]) -> PairedLosses:

@@ -66,6 +66,14 @@ def read_documents(file: str, text: str, *, as_kubectl: bool = False) -> tuple[D
     return tuple(Document(file=file, root=root) for root in roots if root is not None)
 
 
+def read_items(file: str, text: str) -> tuple[tuple[str, Any], ...]:
+    """The items of a text that is one YAML list, each with its place "file:line". Raises BadSetting."""
+    roots = [root for root in _parse(YAML(), file, text) if root is not None]
+    if len(roots) > 1 or (roots and not isinstance(roots[0], CommentedSeq)):
+        raise BadSetting(f"{file}: found {len(roots)} documents or no list, must be one list")
+    return tuple((f"{file}:{(roots[0].lc.item(i)[0] or 0) + 1}", _plain(item)) for i, item in enumerate(roots[0])) if roots else ()
+
+
 def read_text(path: Path) -> str:
     """The file as UTF-8. Raises BadSetting if it is missing or cannot be read."""
     try:

@@ -14,7 +14,7 @@ from tandem.adapters import alpaca_broker
 from tandem.adapters.alpaca_broker import AlpacaBroker, order_report
 from tandem.domain.errors import BadRecord, Permanent, Transient
 from tandem.domain.ids import PairId, Symbol
-from tandem.domain.trading import Order, OrderStatus, Side
+from tandem.domain.trading import Charge, Order, OrderStatus, Side
 
 ORDER = Order(
     client_order_id="tdm-1",
@@ -90,6 +90,23 @@ def broker(script: Script, monkeypatch: pytest.MonkeyPatch) -> Iterator[AlpacaBr
     server.server_close()
 
 
+def test_the_environment_names_a_proxy_once(broker: AlpacaBroker, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read when the connection is made: looking through it again takes a fifth of an order's way."""
+    script.answers["GET http://broker.example/v2/positions"] = [(200, [])]
+    with monkeypatch.context() as environment:
+        environment.setenv("HTTP_PROXY", broker._place)
+        environment.setenv("REQUESTS_CA_BUNDLE", "/certificates.pem")
+        behind = AlpacaBroker(key_id="k", secret_key="s", url="http://broker.example")
+        environment.setenv("NO_PROXY", "broker.example")
+        beside = AlpacaBroker(key_id="k", secret_key="s", url="http://broker.example")
+
+    assert behind.positions() == ()
+    assert behind._client._session.verify == "/certificates.pem"
+    assert beside._client._session.proxies == {}
+    behind.close()
+    beside.close()
+
+
 def hang_up(handler: BaseHTTPRequestHandler) -> None:
     """Close the connection without an answer."""
     handler.close_connection = True
@@ -130,6 +147,9 @@ def test_an_order_is_sent_with_text_for_numbers_and_its_id(broker: AlpacaBroker,
         ((504, None), OrderStatus.UNKNOWN, "504: no message"),
         ((200, "not json"), OrderStatus.UNKNOWN, "JSONDecodeError"),
         ((200, {**TAKEN, "status": "brand_new_word"}), OrderStatus.UNKNOWN, "BadRecord"),
+        ((200, {**TAKEN, "client_order_id": "tdm-2"}), OrderStatus.UNKNOWN, "tdm-2"),
+        ((200, [TAKEN]), OrderStatus.UNKNOWN, "BadRecord"),
+        ((200, None), OrderStatus.UNKNOWN, "BadRecord"),
         (hang_up, OrderStatus.UNKNOWN, "ConnectionError"),
         (hang, OrderStatus.UNKNOWN, "ReadTimeout"),
     ],
@@ -180,6 +200,56 @@ def test_a_failed_question_for_positions_is_never_read_as_flat(broker: AlpacaBro
         broker.positions()
 
 
+NO_LISTS = [{}, {"message": "maintenance"}, None, "", ["KO"], 7]
+
+
+@pytest.mark.parametrize("body", NO_LISTS)
+@pytest.mark.parametrize(
+    "ask", [AlpacaBroker.positions, AlpacaBroker.positions_view, lambda broker: broker.fills(0), lambda broker: broker.fees(0)]
+)
+def test_a_200_that_is_no_list_is_never_read_as_nothing(broker: AlpacaBroker, script: Script, ask: Any, body: object) -> None:
+    """A proxy's page says nothing of what is held, and nothing of what was executed."""
+    for path in ("/v2/positions", "/v2/account/activities", "/v2/account/activities/FILL"):
+        script.answers[f"GET {path}"] = [(200, body)]
+    with pytest.raises(Transient):
+        ask(broker)
+
+
+@pytest.mark.parametrize("name", ["20240703::a", None], ids=["the same page again", "no id"])
+def test_pages_of_activities_without_a_way_on_end_the_question(broker: AlpacaBroker, script: Script, name: str | None) -> None:
+    """It would be asked for ever."""
+    row = {"id": name, "activity_type": "FEE", "net_amount": "-0.01", "date": "2024-07-03"}
+    script.answers["GET /v2/account/activities"] = [(200, [row] * 100)]
+    with pytest.raises(Transient, match="no way on"):
+        broker.fees(0)
+    assert script.asked("GET") <= 2
+
+
+@pytest.mark.parametrize("body", [*NO_LISTS, [TAKEN], {**TAKEN, "client_order_id": "tdm-2"}, {**TAKEN, "status": "brand_new_word"}])
+def test_a_200_that_does_not_tell_of_the_order_is_never_read_as_its_absence(broker: AlpacaBroker, script: Script, body: object) -> None:
+    """An order that was thought to be absent would count as canceled while it works."""
+    script.answers["GET /v2/orders:by_client_order_id"] = [(200, body)]
+    with pytest.raises(Transient):
+        broker.find("tdm-1")
+
+    script.answers["POST /v2/orders"] = [(422, {"code": 40010001, "message": "client_order_id must be unique"})]
+    assert broker.submit(ORDER).status is OrderStatus.UNKNOWN
+
+
+@pytest.mark.parametrize("body", [{}, [], None, {"id": "a"}, {"id": "a", "cash": "much", "equity": "1", "buying_power": "1"}])
+def test_an_account_without_its_money_is_none(broker: AlpacaBroker, script: Script, body: object) -> None:
+    script.answers["GET /v2/account"] = [(200, body)]
+    with pytest.raises((Transient, BadRecord)):
+        broker.account()
+
+
+def test_nothing_is_canceled_without_an_id(broker: AlpacaBroker, script: Script) -> None:
+    """The address would be that of all orders."""
+    with pytest.raises(AssertionError):
+        broker.cancel("")
+    assert script.asked("DELETE") == 0
+
+
 @pytest.mark.parametrize(("qty", "side", "expected"), [("5", "long", 5), ("-7", "short", -7), ("7", "short", -7)])
 def test_a_short_position_is_negative_whichever_sign_the_broker_writes(
     broker: AlpacaBroker, script: Script, qty: str, side: str, expected: int
@@ -221,9 +291,40 @@ def test_executions_are_read_page_by_page_and_tied_to_our_ids(broker: AlpacaBrok
     assert sum(path == "/v2/orders/B1" for _, path, _ in script.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("activity_type", "description", "net_amount", "expected"),
+    [
+        ("FEE", "TAF fee", "-0.05", (Charge.FEE, "0.05")),
+        ("FEE", "BORROW: 100 KO", "-1.25", (Charge.BORROW, "1.25")),
+        ("DIV", "", "12.50", (Charge.DIVIDEND, "-12.50")),
+        ("DIVNRA", "tax withheld", "-1.87", (Charge.DIVIDEND, "1.87")),
+        ("DIVWH", "tax withheld", "-0.31", (Charge.DIVIDEND, "0.31")),
+        ("SPLIT", "3 for 2", "122.10", (Charge.DIVIDEND, "-122.10")),
+        ("CIL", "half a share", "-7.05", (Charge.DIVIDEND, "7.05")),
+        ("INT", "margin", "-3", (Charge.INTEREST, "3")),
+    ],
+)
+def test_a_charge_is_known_by_its_kind(  # noqa: PLR0917  (a row of a table)
+    broker: AlpacaBroker, script: Script, activity_type: str, description: str, net_amount: str, expected: tuple[Charge, str]
+) -> None:
+    row = {"id": "a", "date": "2022-03-01", "net_amount": net_amount, "description": description, "activity_type": activity_type}
+    script.answers["GET /v2/account/activities"] = [(200, [row])]
+
+    (charge,) = broker.fees(0)
+
+    assert (charge.charge, charge.amount_usd) == (expected[0], Decimal(expected[1]))
+
+
+@pytest.mark.parametrize("money", [{}, {"net_amount": None}, {"net_amount": "0"}])
+def test_a_split_without_a_fraction_charges_nothing(broker: AlpacaBroker, script: Script, money: dict[str, str | None]) -> None:
+    """Most splits move shares only."""
+    script.answers["GET /v2/account/activities"] = [(200, [{"id": "a", "date": "2022-03-01", "activity_type": "SPLIT", **money}])]
+    assert broker.fees(0) == ()
+
+
 def test_a_fee_is_what_the_account_lost(broker: AlpacaBroker, script: Script) -> None:
     """Alpaca's fees have a date and no time."""
-    script.answers["GET /v2/account/activities/FEE"] = [
+    script.answers["GET /v2/account/activities"] = [
         (200, [{"id": "a::1", "date": "2022-03-01", "net_amount": "-0.05", "description": "TAF fee", "activity_type": "FEE"}])
     ]
 

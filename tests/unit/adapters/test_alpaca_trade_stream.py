@@ -74,6 +74,6 @@ def test_a_message_of_any_other_shape_is_kept_too(message: object) -> None:
 
 
 def test_a_heartbeat_of_the_recycler_is_seen() -> None:
-    data = {"replay_id": "r1", "watermark_ns": 7, "lockstep": True, "end_of_stream": False}
+    data = {"replay_id": "r1", "watermark_ns": 7, "lockstep": True, "end_of_stream": False, "charges": 3}
 
     assert parse({"stream": "tandem.heartbeat", "data": data}) == BrokerHeartbeat(**data)
