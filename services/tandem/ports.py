@@ -4,7 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from tandem.domain.assets import Asset
+from tandem.domain.corporate import CorporateAction
 from tandem.domain.errors import Transient
+from tandem.domain.ids import Symbol
 from tandem.domain.ledger import Entry
 from tandem.domain.market import Bar
 from tandem.domain.trading import Fee, Fill, Order, OrderStatus, Position
@@ -105,6 +108,18 @@ class Broker(Protocol):
 
     def fees(self, after_ns: int) -> tuple[Fee, ...]:
         """All fees after a time, oldest first. Raises Transient."""
+        ...
+
+
+class Facts(Protocol):
+    """What the market's morning tells of symbols: borrow lists, volumes, corporate actions."""
+
+    def assets(self, symbols: Iterable[Symbol], as_of_ns: int) -> tuple[Asset, ...]:
+        """The symbols as they are today; one that the broker does not know is not tradable. Raises Transient."""
+        ...
+
+    def actions(self, symbols: Iterable[Symbol], first_day: str, last_day: str) -> tuple[CorporateAction, ...]:
+        """Corporate actions with their ex-day (YYYY-MM-DD) between these, both included. Raises Transient."""
         ...
 
 

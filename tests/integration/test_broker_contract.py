@@ -153,8 +153,9 @@ def test_an_order_costs_a_few_milliseconds(bench: Bench) -> None:
     times = []
     for number in range(20):
         began_s = time.perf_counter()
-        report = bench.broker.submit(order(f"quick {number}", limit="1.00"))
+        report = bench.broker.submit(order(f"quick {number}", qty=5, limit="1.00"))
         times.append(time.perf_counter() - began_s)
+        assert report.broker_order_id, report
         bench.broker.cancel(report.broker_order_id)
 
     assert sorted(times)[10] < 0.1

@@ -1,27 +1,21 @@
 """The portfolio's HTTP API for the dashboard, the command line and the kill switch. Reads frozen records, the cache and Postgres.
 
-The only call that changes anything writes a record to the control topic, from where the decision thread takes it like any other.
+What changes something is in api_control.py, reports are in api_reports.py.
 """
 
-import hmac
-from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Depends, FastAPI, HTTPException, Query, Request
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import SecretStr
 
-from tandem.adapters.postgres_views import PortfolioViews
 from tandem.adapters.telemetry import health_app
-from tandem.domain.control import TradingState
 from tandem.domain.errors import TandemError, Transient
 from tandem.portfolio import schemas, views
-from tandem.portfolio.engine import Engine
-from tandem.portfolio.manager import ORDERS_MAX, PortfolioManager
-from tandem.portfolio.session import Condition
+from tandem.portfolio.api_control import add_control, cache_report
+from tandem.portfolio.api_parts import BodyLimit, Limit, PairName, Parts, engine_of
+from tandem.portfolio.api_reports import add_reports
+from tandem.portfolio.forwarding import Forwarding
 
 _LIMIT_DEFAULT = 100
 _RECONCILIATIONS_MAX = 20
@@ -34,19 +28,6 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     503: {"model": schemas.Problem, "description": "Not ready, or the broker or database is away."},
     502: {"model": schemas.Problem, "description": "The broker or database refuses; trying again will not help."},
 }
-Limit = Annotated[int, Query(ge=1, le=ORDERS_MAX, description="At most so many, the newest.")]
-PairName = Annotated[str, Query(description="Only this pair's, e.g. KO-PEP.", max_length=21)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What the API answers from. publish: writes a trading state to the control topic durably."""
-
-    condition: Condition
-    manager: PortfolioManager
-    database: PortfolioViews
-    publish: Callable[[TradingState], None]
-    token: SecretStr
 
 
 def make_app(parts: Parts) -> FastAPI:
@@ -56,21 +37,24 @@ def make_app(parts: Parts) -> FastAPI:
     _add_account(app, parts)
     _add_book(app, parts)
     _add_cache(app, parts)
-    _add_trading_state(app, parts)
-    app.mount("/", health_app(parts.condition.why_not_ready))
+    add_reports(app, parts)
+    add_control(app, parts)
+    app.add_middleware(Forwarding, writer=lambda: parts.condition.writer)
+    app.add_middleware(BodyLimit)
+    app.add_route("/readyz/replica", lambda _: _replica_ready(parts), include_in_schema=False)
+    app.mount("/", health_app("portfolio", parts.condition.why_not_ready))
     return app
+
+
+def _replica_ready(parts: Parts) -> JSONResponse:
+    """Whether this one of several processes is as it should be: it trades, or it stands by and knows the one that does."""
+    writer, reason = parts.condition.writer, parts.condition.why_not_ready()
+    ready = bool(writer) or reason is None
+    return JSONResponse({"ready": ready, "reason": reason, "writer": writer}, status_code=200 if ready else 503)
 
 
 async def _problem(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, status_code=503 if isinstance(error, Transient) else 502)
-
-
-def _engine(parts: Parts) -> Engine:
-    """The running engine. Raises Transient with the reason while there is none."""
-    engine = parts.condition.engine
-    if engine is None:
-        raise Transient(f"not ready: {parts.condition.why_not_ready()}")
-    return engine
 
 
 def _add_account(app: FastAPI, parts: Parts) -> None:
@@ -82,13 +66,13 @@ def _add_account(app: FastAPI, parts: Parts) -> None:
     @app.get("/v1/positions", tags=["account"])
     def positions() -> list[schemas.Position]:
         """The broker's positions, at most 30 s old, and the pairs that they belong to."""
-        shares = views.shares_by_symbol(_engine(parts))
+        shares = views.shares_by_symbol(engine_of(parts))
         return [schemas.Position.model_validate({**raw, "pairs": shares.get(raw["symbol"], [])}) for raw in parts.manager.positions()]
 
     @app.get("/v1/orders", tags=["account"])
     def orders(limit: Limit = _LIMIT_DEFAULT, pair: PairName = "") -> list[schemas.Order]:
         """The broker's newest orders (of the last 500), at most 10 s old, newest first."""
-        _engine(parts)
+        engine_of(parts)
         raw = parts.manager.orders()
         ours = parts.database.orders(parts.condition.book, [str(order.get("client_order_id")) for order in raw])
         nothing = dict.fromkeys(("pair", "leg", "intent_id", "decided_ns"))
@@ -98,7 +82,7 @@ def _add_account(app: FastAPI, parts: Parts) -> None:
     @app.get("/v1/summary", tags=["account"])
     def summary() -> schemas.Summary:
         """The book now, and the broker's figures, at most 30 s old."""
-        engine = _engine(parts)
+        engine = engine_of(parts)
         report = views.pnl(engine)
         return schemas.Summary(
             book=parts.condition.book,
@@ -117,18 +101,18 @@ def _add_book(app: FastAPI, parts: Parts) -> None:
     @app.get("/v1/pairs", tags=["book"])
     def pairs() -> list[schemas.Pair]:
         """Every declared pair: state, position, newest forecast, profit, and why it waits."""
-        return views.pairs(_engine(parts))
+        return views.pairs(engine_of(parts))
 
     @app.get("/v1/fills", tags=["book"])
     def fills(limit: Limit = _LIMIT_DEFAULT, pair: PairName = "") -> list[schemas.Fill]:
         """Executions in the ledger, newest first."""
-        _engine(parts)
+        engine_of(parts)
         return [schemas.Fill.model_validate(row) for row in parts.database.fills(parts.condition.book, limit=limit, pair=pair)]
 
     @app.get("/v1/pnl", tags=["book"])
     def pnl() -> schemas.PnlReport:
         """Profit after fees, in all and per pair; the parts add up to the change of equity."""
-        return views.pnl(_engine(parts))
+        return views.pnl(engine_of(parts))
 
     @app.get("/v1/reconciliation", tags=["book"])
     def reconciliation() -> list[schemas.Reconciliation]:
@@ -141,36 +125,4 @@ def _add_cache(app: FastAPI, parts: Parts) -> None:
     @app.get("/v1/cache", tags=["cache"])
     def cache() -> schemas.CacheReport:
         """How often the cache answered."""
-        found = parts.manager.statistics()
-        return schemas.CacheReport(
-            hits=found.hits, misses=found.misses, errors=found.errors, refreshes=found.refreshes, hit_ratio=found.hit_ratio
-        )
-
-    @app.post("/v1/cache/refresh", tags=["cache"])
-    def refresh() -> schemas.CacheReport:
-        """Forget what is cached, so that the next questions go to the broker."""
-        parts.manager.refresh()
-        return cache()
-
-
-def _add_trading_state(app: FastAPI, parts: Parts) -> None:
-    bearer = HTTPBearer(auto_error=False, description="TANDEM_API_TOKEN. While it is not set, nothing can be changed here.")
-
-    def authorised(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
-        expected = parts.token.get_secret_value()
-        if not expected:
-            raise HTTPException(403, "TANDEM_API_TOKEN is not set: nothing can be changed over HTTP")
-        if given is None or not hmac.compare_digest(given.credentials.encode(), expected.encode()):
-            raise HTTPException(401, "a valid Bearer token is needed", headers={"WWW-Authenticate": "Bearer"})
-
-    @app.get("/v1/trading-state", tags=["kill switch"])
-    def trading_states() -> list[schemas.TradingState]:
-        """The trading modes that have been set; where none is, trading is active."""
-        rows = parts.database.trading_states(parts.condition.book)
-        return [schemas.TradingState.model_validate(row) for row in rows]
-
-    @app.post("/v1/trading-state", tags=["kill switch"], dependencies=[Depends(authorised)], status_code=202)
-    def set_trading_state(order: schemas.TradingStateOrder) -> schemas.Accepted:
-        """Set the trading mode of everything, a sector or a pair. Takes effect within a second and survives restarts."""
-        parts.publish(TradingState(scope=order.scope, mode=order.mode, reason=order.reason))
-        return schemas.Accepted(accepted=True, scope=order.scope, mode=order.mode)
+        return cache_report(parts)

@@ -3,10 +3,12 @@
 Offsets are committed by the forecast thread, up to what the decision thread says has taken effect.
 """
 
+import hashlib
 import queue
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from tandem.adapters import topics
@@ -15,6 +17,11 @@ from tandem.adapters.deadletter import park
 from tandem.adapters.kafka_log import KafkaReader, KafkaWriter
 from tandem.domain.errors import BadRecord, TandemError
 from tandem.domain.forecasts import ForecastBatch
+from tandem.domain.ids import PairId
+from tandem.flow.breakers import Breaker
+from tandem.flow.decisions import LogPlace
+from tandem.portfolio import measures
+from tandem.portfolio.provenance import place_of
 from tandem.ports import LogRecord
 
 SERVICE = "portfolio"
@@ -31,6 +38,7 @@ class ForecastsArrived:
     batch: ForecastBatch
     offset: int
     published_ns: int
+    place: LogPlace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +46,22 @@ class ControlArrived:
     """A record of the control topic, not yet applied."""
 
     record: LogRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerReset:
+    """A person has looked at what tripped a breaker, and ends it."""
+
+    breaker: Breaker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseWanted:
+    """A person has looked at a quarantined pair. answer gets "" when it is released, else why it is not."""
+
+    pair: PairId
+    adopt: bool
+    answer: Future[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +112,7 @@ class ForecastFeed(threading.Thread):
         self._reader = KafkaReader(servers, [topics.FORECASTS], client_id=SERVICE, group=f"tandem.portfolio.{account}")
         self._writer, self._deliver = writer, deliver
         self._stopping = threading.Event()
-        self._committed, self._next_commit_s = 0, 0.0
+        self._committed, self._next_commit_s, self._newest_ms = 0, 0.0, 0
         self._ends = self._reader.end_offsets()
 
     def skip_old(self) -> None:
@@ -102,9 +126,12 @@ class ForecastFeed(threading.Thread):
             while not self._stopping.is_set():
                 for record in self._reader.poll(_POLL_S):
                     self._hand_on(record)
+                    self._newest_ms = record.timestamp_ms
+                measures.forecasts_seen(self._reader.lag(), self._newest_ms)
                 if time.monotonic() >= self._next_commit_s:
                     self._commit()
-            self._commit()
+            if self.applied_offset:
+                self._reader.commit_offsets({_PARTITION: self.applied_offset})
         except TandemError as error:
             self._deliver(Failed(error=error))
         finally:
@@ -117,13 +144,16 @@ class ForecastFeed(threading.Thread):
             park(self._writer, SERVICE, record.topic, error, record.value or b"")
             return
         published_ns = int.from_bytes(record.headers.get(topics.HEADER_PUBLISHED, b""), "little")
-        self._deliver(ForecastsArrived(batch=batch, offset=record.offset, published_ns=published_ns))
+        digest = hashlib.sha256(record.value or b"").hexdigest()
+        place = place_of(batch, offset=record.offset, sha256=digest, ticks=record.headers.get(topics.HEADER_TICKS, b""))
+        self._deliver(ForecastsArrived(batch=batch, offset=record.offset, published_ns=published_ns, place=place))
+        time.sleep(0)  # gives the interpreter to the decision thread, which else waits until this one has nothing more to do
 
     def _commit(self) -> None:
         self._next_commit_s = time.monotonic() + _COMMIT_EVERY_S
         applied = self.applied_offset
         if applied > self._committed:
-            self._reader.commit_offsets({_PARTITION: applied})
+            self._reader.commit_soon({_PARTITION: applied})
             self._committed = applied
 
     def stop(self) -> None:

@@ -3,9 +3,12 @@
 tandem.forecasts and tandem.control in; orders at the broker, the ledger in Postgres and the HTTP API out.
 """
 
+import gc
 import signal
 import sys
 import threading
+import time
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 
 import structlog
@@ -20,7 +23,8 @@ from tandem.adapters.redis_cache import RedisCache
 from tandem.domain.control import TradingState
 from tandem.domain.errors import BadSetting, TandemError, Transient
 from tandem.domain.market import Source
-from tandem.portfolio.api import Parts, make_app
+from tandem.portfolio.api import make_app
+from tandem.portfolio.api_parts import Parts
 from tandem.portfolio.engine import ReplayChanged
 from tandem.portfolio.feeds import SERVICE
 from tandem.portfolio.manager import PortfolioManager
@@ -30,12 +34,15 @@ from tandem.portfolio.session import Condition, broker_of, run_session
 from tandem.settings import Settings
 
 log = structlog.get_logger()
-_PAUSE_S_MAX = 30.0  # between attempts while a server is away
+_PAUSE_S_MIN, _PAUSE_S_MAX = 1.0, 10.0  # between attempts while a server is away: at most a third of what a recovery may take
 _NOT_RECONCILED_PAUSE_S = 10.0
+# A bar makes hundreds of records that die at once; the default looks for cycles after every 700 of them.
+GC_THRESHOLDS = (50_000, 20, 100)
 
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT. Exit code 2: a setting cannot be used; 1: a server is away at the start, or state is broken."""
+    gc.set_threshold(*GC_THRESHOLDS)
     try:
         settings = settings_module.load()
         telemetry.configure_logging(SERVICE, settings.log_level)
@@ -53,9 +60,6 @@ def serve(settings: Settings) -> None:
     risk, stop, condition = _checked(settings), threading.Event(), Condition()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    for name, metric in telemetry.METRICS.items():  # so that every series is there from the start, at 0
-        if name.startswith("portfolio_"):
-            getattr(telemetry, metric.kind)(name)
     broker = broker_of(settings)
     cache = RedisCache(settings.redis_url.get_secret_value(), "tandem:portfolio")
     parts = Parts(
@@ -70,7 +74,7 @@ def serve(settings: Settings) -> None:
     try:
         postgres.upgrade(settings.postgres_url.get_secret_value())
         create_topics(settings.kafka_bootstrap_servers, ())
-        _sessions(settings, risk, condition, stop)
+        keep_trading(lambda: run_session(settings, risk, condition, stop.is_set), condition, stop)
         log.info("stopped")
     finally:
         http.stop()
@@ -78,12 +82,13 @@ def serve(settings: Settings) -> None:
         cache.close()
 
 
-def _sessions(settings: Settings, risk: Risk, condition: Condition, stop: threading.Event) -> None:
+def keep_trading(session: Callable[[], None], condition: Condition, stop: threading.Event) -> None:
     """Sessions until stop. Before the first one was ready a missing server ends the process; later it is waited for."""
-    pause_s = 1.0
+    pause_s = 0.0
     while not stop.is_set():
+        began_s = time.monotonic()
         try:
-            run_session(settings, risk, condition, stop.is_set)
+            session()
         except ReplayChanged as error:
             log.info("replay_changed", reason=str(error))
             continue
@@ -92,11 +97,20 @@ def _sessions(settings: Settings, risk: Risk, condition: Condition, stop: thread
         except Transient as error:
             if not condition.was_ready:
                 raise
-            condition.reason, pause_s = str(error), min(2 * pause_s, _PAUSE_S_MAX)
+            pause_s = next_pause_s(pause_s, time.monotonic() - began_s, traded=condition.traded)
+            condition.reason = str(error)
         else:
             continue
         log.error("session_failed", reason=condition.reason, again_in_s=pause_s)
         stop.wait(pause_s)
+
+
+def next_pause_s(pause_s: float, lasted_s: float, *, traded: bool) -> float:
+    """The pause before the next session: twice the last one, and the shortest again after a session that was of use.
+
+    It was when it outlived its pause or the market moved on under it: single failures are no server that is away, however near they are.
+    """
+    return _PAUSE_S_MIN if traded or lasted_s > pause_s else min(2 * pause_s, _PAUSE_S_MAX)
 
 
 def _publish(settings: Settings, state: TradingState) -> None:
@@ -130,14 +144,18 @@ def _checked(settings: Settings) -> Risk:
             faults.append(f"TANDEM_CAPITAL_USD is {settings.capital_usd}, must be above 0")
     except InvalidOperation:
         faults.append(f"TANDEM_CAPITAL_USD is {settings.capital_usd!r}, expected a decimal number")
-    for check in (lambda: bar_ns(settings.bar), lambda: load_risk(settings.config_dir)):
-        try:
-            check()
-        except BadSetting as error:
-            faults.append(str(error))
-    if faults:
+    length_ns = risk = None
+    try:
+        length_ns = bar_ns(settings.bar)
+    except BadSetting as error:
+        faults.append(str(error))
+    try:
+        risk = load_risk(settings.config_dir, bar_ns=length_ns)
+    except BadSetting as error:
+        faults.append(str(error))
+    if faults or risk is None:
         raise BadSetting("; ".join(faults))
-    return load_risk(settings.config_dir)
+    return risk
 
 
 if __name__ == "__main__":

@@ -29,7 +29,9 @@ class Orphans:
         bar: as the barrier let it through, with all forecasts of every version.
         """
         spoken = {(b.sector, b.model.version) for b in bar.batches if b.forecasts}
-        heard = {(b.sector, b.model.version, f.pair) for b in bar.batches for f in b.forecasts}
+        heard: dict[tuple[SectorId, str], set[PairId]] = {}
+        for batch in bar.batches:
+            heard.setdefault((batch.sector, batch.model.version), set()).update(forecast.pair for forecast in batch.forecasts)
         opened_by, lost = books.opened_by, []
         for pair, execution in sorted(books.executions.items()):
             pointer = pointers.get(execution.sector)
@@ -38,7 +40,7 @@ class Orphans:
                 continue
             version = version_for(pointer, pair, opened_by.get(pair))
             assert version in acted_versions(pointer)
-            known = execution.held.digest == _digest(pointer, version) or (execution.sector, version, pair) in heard
+            known = execution.held.digest == _digest(pointer, version) or pair in heard.get((execution.sector, version), ())
             if known:
                 self._bars.pop(pair, None)
             elif (execution.sector, version) in spoken:

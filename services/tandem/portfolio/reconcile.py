@@ -16,8 +16,9 @@ from tandem.domain.trading import OrderStatus
 from tandem.domain.units import cents
 from tandem.flow import accounting
 from tandem.flow.accounting import Difference
-from tandem.flow.execution import Patience, Reported
+from tandem.flow.execution_records import Patience, Reported
 from tandem.flow.journal import Reconciliation
+from tandem.portfolio import measures
 from tandem.portfolio.books import Books
 from tandem.portfolio.sender import Sender, denied
 from tandem.ports import Broker
@@ -87,11 +88,14 @@ def catch_up(books: Books, broker: Broker, sender: Sender, origin: Origin, *, re
         books.book_fill(fill)
     for state in books.live_orders().values():
         order = state.order
+        if not order.outside_qty:
+            continue  # it meets other pairs' orders, and never leaves
         report = sender.find(order)
         if report is None and resend_from_ns is not None:
             report = sender.submit(order) if order.decided_ns >= resend_from_ns else _never_sent(state.status, denied(order, "never sent"))
         if report is not None:
             books.tell(order.pair, report, order.decided_ns)
+    books.settle_crosses(books.last_fill_ns)
     book_fees(books, broker, origin)
     books.flush()
 
@@ -122,6 +126,7 @@ def compare(books: Books, broker: Broker, *, run: str, occasion: str, event_ns: 
             broker_cash_usd=broker_cash_usd,
         )
     )
+    measures.compared()
     if found:
         telemetry.counter("portfolio_reconcile_mismatches_total").inc(len(found))
         books.alarm("book", "not_reconciled", describe(found), event_ns)

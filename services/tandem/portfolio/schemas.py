@@ -102,6 +102,15 @@ class Pnl(BaseModel):
     fees_usd: Money
 
 
+class Thresholds(BaseModel):
+    """As declared; z in training standard deviations of the spread."""
+
+    entry_z: float
+    exit_z: float
+    stop_z: float
+    probability_min: float
+
+
 class Pair(BaseModel):
     """A declared pair, or one that still holds something."""
 
@@ -114,6 +123,7 @@ class Pair(BaseModel):
         description="Why it does not trade now: SectorNotRouted, NoForecastYet, PairNotInModel, or a code of the signal and sizing rules."
     )
     legs: list[Leg]
+    thresholds: Thresholds | None = Field(description="Null for a pair that is no longer declared.")
     trade_id: str | None
     entry_z: float | None
     unhedged_s: float = Field(description="Longest time with one leg bare in the newest trade, event time.")
@@ -197,8 +207,13 @@ class TradingStateOrder(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    scope: str = Field(pattern=r"^(global|sector/[a-z][a-z0-9-]{0,39}|pair/[A-Z][A-Z0-9.]{0,9}-[A-Z][A-Z0-9.]{0,9})$", examples=["global"])
-    mode: TradingMode = Field(description="active; reducing: no new positions; halted: no exits on signals either. Unwinding goes on.")
+    scope: str = Field(
+        pattern=r"^(global|account/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?|sector/[a-z][a-z0-9-]{0,39}|pair/[A-Z][A-Z0-9.]{0,9}-[A-Z][A-Z0-9.]{0,9})$",
+        examples=["global"],
+    )
+    mode: TradingMode = Field(
+        description="reducing: no new positions; flattening: closes at the next bar; halted: no exits on signals. Unwinding goes on."
+    )
     reason: str = Field(min_length=1, max_length=500, examples=["earnings week"])
 
 
@@ -208,6 +223,29 @@ class Accepted(BaseModel):
     accepted: bool
     scope: str
     mode: TradingMode
+
+
+class ReleaseOrder(BaseModel):
+    """Why a pair may go on, and what becomes of shares in its symbols that belong to no pair."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(min_length=1, max_length=500, examples=["compared with the broker's statement"])
+    adopt: bool = Field(default=False, description="Give the pair what somebody else has traded in its symbols.")
+
+
+class Released(BaseModel):
+    """The pair goes on: ledger and broker agree on its symbols."""
+
+    pair: str
+    state: PairState
+
+
+class BreakerReset(BaseModel):
+    """The reset is with the decision thread."""
+
+    accepted: bool
+    breaker: str
 
 
 class Problem(BaseModel):

@@ -12,7 +12,7 @@ import structlog
 
 from tandem.domain.errors import Transient
 from tandem.domain.trading import Order, OrderStatus
-from tandem.flow.execution import Reported
+from tandem.flow.execution_records import Reported
 from tandem.flow.orders import OrderState
 from tandem.ports import Broker, OrderReport
 
@@ -24,13 +24,14 @@ _WAITS_S = (0.05, 0.25, 1.0, 3.0, 5.0, 10.0, 10.0)
 class Sender:
     """Submits, finds and cancels, with patience."""
 
-    def __init__(self, broker: Broker, stopping: Callable[[], bool]) -> None:
-        """stopping: asked before each wait, so that a stop is not delayed."""
+    def __init__(self, broker: Broker, stopping: Callable[[], bool], *, may_send: Callable[[], None] = lambda: None) -> None:
+        """stopping: asked before each wait, so that a stop is not delayed. may_send: raises when this process may not send any more."""
         self._broker = broker
-        self._stopping = stopping
+        self._stopping, self._may_send = stopping, may_send
 
     def submit(self, order: Order) -> Reported:
         """Send until the broker's answer is clear. UNKNOWN if it is not after all waits."""
+        self._may_send()
         report = self._broker.submit(order)
         for wait_s in _WAITS_S:
             if report.status is not OrderStatus.UNKNOWN or self._stopping():
@@ -45,6 +46,8 @@ class Sender:
             found = self._broker.find(order.client_order_id)
         except Transient as error:
             return replace(report, reason=str(error))
+        if found is None:
+            self._may_send()
         return found or self._broker.submit(order)
 
     def find(self, order: Order) -> Reported | None:
@@ -62,6 +65,7 @@ class Sender:
             return Reported(client_order_id=state.order.client_order_id, status=OrderStatus.CANCELED, reason="never reached the broker")
         if found.status.is_final:
             return found
+        self._may_send()
         self._broker.cancel(found.broker_order_id)
         return self.find(state.order) or found
 

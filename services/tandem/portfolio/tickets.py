@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tandem.domain.forecasts import ModelRef
 from tandem.domain.ids import Symbol, client_order_id, intent_id
 from tandem.domain.trading import Action, Order, Side
-from tandem.flow.execution import Execution, FlattenWanted
+from tandem.flow.execution_records import CompleteWanted, Execution, FlattenWanted
 from tandem.flow.journal import Intent
 from tandem.flow.sizing import Plan
 from tandem.portfolio.wishes import Wish
@@ -67,6 +67,12 @@ def closing(wish: Wish, execution: Execution, run: str, at_ns: int) -> Ticket:
 def flattening(wanted: FlattenWanted, execution: Execution, model: ModelRef, *, run: str, at_ns: int) -> Ticket:
     """The legs that must be undone."""
     intent = _undoing(execution, Action.UNWIND, execution.reason[:_REASON_MAX], run=run, at_ns=at_ns, model=model)
+    return Ticket(intent=intent, orders=tuple(_order(intent, leg, wanted.attempt) for leg in wanted.legs))
+
+
+def completing(wanted: CompleteWanted, execution: Execution, model: ModelRef, *, run: str, at_ns: int) -> Ticket:
+    """What the other leg of a bare one lacks."""
+    intent = _undoing(execution, Action.COMPLETE, "leg_bare", run=run, at_ns=at_ns, model=model)
     return Ticket(intent=intent, orders=tuple(_order(intent, leg, wanted.attempt) for leg in wanted.legs))
 
 

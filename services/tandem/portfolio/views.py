@@ -7,7 +7,8 @@ from tandem.domain.ids import PairId, Symbol
 from tandem.domain.trading import PairState
 from tandem.flow import accounting
 from tandem.flow.accounting import NO_PAIR, Profit
-from tandem.flow.execution import Execution, Leg
+from tandem.flow.execution_records import Execution, Leg
+from tandem.flow.routing import matches, version_for
 from tandem.portfolio import schemas
 from tandem.portfolio.engine import Engine
 
@@ -32,6 +33,7 @@ def _pair(engine: Engine, pair: PairId, spec: PairSpec | None, execution: Execut
         direction=held.direction if held is not None else 0,
         waiting=_waiting(engine, pair, sector, execution),
         legs=[_leg(leg) for leg in execution.legs] if execution is not None else _no_legs(spec),
+        thresholds=_thresholds(spec),
         trade_id=trade.trade_id if trade is not None else None,
         entry_z=trade.entry_z if trade is not None else None,
         unhedged_s=max(trade.unhedged_open_s, trade.unhedged_close_s) if trade is not None else 0.0,
@@ -40,19 +42,26 @@ def _pair(engine: Engine, pair: PairId, spec: PairSpec | None, execution: Execut
     )
 
 
+def _thresholds(spec: PairSpec | None) -> schemas.Thresholds | None:
+    if spec is None:
+        return None
+    return schemas.Thresholds(entry_z=spec.entry_z, exit_z=spec.exit_z, stop_z=spec.stop_z, probability_min=spec.probability_min)
+
+
 def _waiting(engine: Engine, pair: PairId, sector: str, execution: Execution | None) -> str | None:
-    """Why the pair does not trade. A forecast of it by the routed version proves that the model holds it."""
+    """Why the pair does not trade. A forecast of it by the version that decides it, be that a canary, proves that the model holds it."""
     if execution is not None and execution.state not in (PairState.FLAT, PairState.HEDGED):
         return execution.reason or None
     pointer = engine.control.pointers.get(sector)
     if pointer is None:
         return "SectorNotRouted"
+    trade = engine.books.trades.get(pair) if execution is not None and execution.state is PairState.HEDGED else None
+    version = version_for(pointer, pair, trade.model.version if trade is not None else None)
     latest = dict(engine.books.latest)
-    found = latest.get(pair)
-    if found is not None and found[1].version == pointer.version:
+    heard = {known for known, (_, model, _) in latest.items() if model.version == version and matches(model, pointer)}
+    if pair in heard:
         return engine.desk.reasons.get(pair)
-    spoken = any(model.digest == pointer.digest for _, model, _ in latest.values())
-    return "PairNotInModel" if spoken else "NoForecastYet"
+    return "PairNotInModel" if heard else "NoForecastYet"
 
 
 def _leg(leg: Leg) -> schemas.Leg:

@@ -5,15 +5,17 @@ Called by desk.py. `reasons` is what people see of a pair that does not trade.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol
 
 from tandem.domain.control import PairSpec, RoutingPointer
 from tandem.domain.forecasts import Forecast, ModelRef
 from tandem.domain.ids import PairId, SectorId
 from tandem.domain.trading import Action, PairState, TradingMode
 from tandem.flow.barrier import Decidable
-from tandem.flow.execution import Execution
+from tandem.flow.execution_records import Execution
 from tandem.flow.routing import must_flatten
-from tandem.flow.signals import Case, Reason, decide, effective_mode
+from tandem.flow.signals import Case, Outlook, Reason, decide, effective_mode
 from tandem.portfolio.books import Books
 
 
@@ -46,17 +48,34 @@ class Declared:
     account: str
 
 
+class Outlooks(Protocol):
+    """The outlook of a pair, by its newest forecast; held: whether its stop counts."""
+
+    def __call__(self, forecast: Forecast, *, held: bool) -> Outlook:
+        """What is known besides the forecast."""
+        ...
+
+
 def wishes_of(
-    bar: Decidable, books: Books, declared: Declared, reasons: dict[PairId, str], *, fresh: bool, lost: tuple[PairId, ...] = ()
+    bar: Decidable,
+    books: Books,
+    declared: Declared,
+    reasons: dict[PairId, str],
+    *,
+    fresh: bool,
+    outlook: Outlooks,
+    lost: Mapping[PairId, Reason] = MappingProxyType({}),
 ) -> Wishes:
     """The signals of a bar, routed already; `reasons` gets the newest reason of each pair.
 
-    fresh: not too late to open on. lost: held pairs without a model, which are closed unless a person has stopped that.
+    fresh: not too late to open on. lost: held pairs that are closed without a
+    forecast of this bar, with the reason, unless a person has stopped that.
     """
     specs = declared.specs
     closes: list[Wish] = []
     opens: list[Wish] = []
     quiet: list[PairId] = []
+    opened_by = books.opened_by
     found = sorted(((f, b.model) for b in bar.batches for f in b.forecasts), key=lambda row: row[0].pair)
     for forecast, model in found:
         execution = books.executions.get(forecast.pair)
@@ -66,21 +85,41 @@ def wishes_of(
         held = execution.held if execution is not None and execution.state is PairState.HEDGED else None
         mode = effective_mode(books.trading_states, declared.account, spec.sector, spec.pair)
         pointer = declared.pointers.get(spec.sector)
-        changed = pointer is not None and must_flatten(pointer, spec.pair, books.opened_by.get(spec.pair))
-        signal = decide(Case(forecast=forecast, spec=spec, held=held, mode=mode, fresh=fresh, model_changed=changed))
+        changed = pointer is not None and must_flatten(pointer, spec.pair, opened_by.get(spec.pair))
+        signal = decide(
+            Case(
+                forecast=forecast,
+                spec=spec,
+                held=held,
+                mode=mode,
+                fresh=fresh,
+                model_changed=changed,
+                outlook=outlook(forecast, held=held is not None),
+            )
+        )
         reasons[spec.pair] = signal.reason.value
         if signal.action is None:
             quiet.append(spec.pair)
         else:
             wish = Wish(spec=spec, forecast=forecast, model=model, action=signal.action, reason=signal.reason)
             (opens if held is None else closes).append(wish)
-    orphans = (_of_lost(pair, bar, books, declared) for pair in lost)
+    orphans = (_of_lost(pair, reason, bar, books, declared) for pair, reason in lost.items())
     closes += [wish for wish in orphans if wish is not None]
     return Wishes(closes=tuple(sorted(closes, key=lambda wish: wish.spec.pair)), opens=tuple(opens), quiet=tuple(quiet))
 
 
-def _of_lost(pair: PairId, bar: Decidable, books: Books, declared: Declared) -> Wish | None:
-    """The closing of a held pair without a model. None while a person has stopped it, or when no forecast of it is known any more."""
+def silent(bar: Decidable, books: Books) -> tuple[PairId, ...]:
+    """Held pairs of the bar's sectors of which it says nothing, in order of id: a leg may not have traded in it."""
+    sectors, heard = {batch.sector for batch in bar.batches}, {f.pair for batch in bar.batches for f in batch.forecasts}
+    return tuple(
+        pair
+        for pair, execution in sorted(books.executions.items())
+        if execution.state is PairState.HEDGED and execution.sector in sectors and pair not in heard
+    )
+
+
+def _of_lost(pair: PairId, reason: Reason, bar: Decidable, books: Books, declared: Declared) -> Wish | None:
+    """The closing of a held pair without a forecast. None while a person has stopped it, or when no forecast of it is known any more."""
     execution = books.executions[pair]
     spec, known = _spec(pair, execution, declared.specs), books.latest.get(pair)
     if spec is None or known is None or spec.frozen or not _may_act(execution, bar.bar_close_ns):
@@ -88,7 +127,7 @@ def _of_lost(pair: PairId, bar: Decidable, books: Books, declared: Declared) -> 
     if effective_mode(books.trading_states, declared.account, spec.sector, pair) is TradingMode.HALTED:
         return None
     forecast, model, _ = known
-    return Wish(spec=spec, forecast=forecast, model=model, action=Action.CLOSE, reason=Reason.MODEL_LACKS_PAIR)
+    return Wish(spec=spec, forecast=forecast, model=model, action=Action.CLOSE, reason=reason)
 
 
 def _may_act(execution: Execution, bar_close_ns: int) -> bool:

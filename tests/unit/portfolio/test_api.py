@@ -1,6 +1,7 @@
 """The HTTP API while there is no engine, and who may change anything."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -11,7 +12,8 @@ from tandem.adapters.postgres_views import PortfolioViews
 from tandem.domain.control import TradingState
 from tandem.domain.errors import Permanent, Transient
 from tandem.domain.trading import TradingMode
-from tandem.portfolio.api import Parts, make_app
+from tandem.portfolio.api import make_app
+from tandem.portfolio.api_parts import Parts
 from tandem.portfolio.manager import PortfolioManager
 from tandem.portfolio.session import Condition
 
@@ -138,6 +140,73 @@ def test_an_order_that_names_nothing_is_refused(change: dict[str, object]) -> No
 
 
 def test_refresh_without_a_cache_is_no_error() -> None:
-    answer = client([]).post("/v1/cache/refresh")
+    answer = client([]).post("/v1/cache/refresh", headers={"Authorization": "Bearer t"})
 
     assert (answer.status_code, answer.json()["refreshes"]) == (200, 1)
+
+
+WRITES = [
+    ("/v1/trading-state", ORDER),
+    ("/v1/cache/refresh", None),
+    ("/v1/pairs/KO-PEP/release", {"reason": "looked at it"}),
+    ("/v1/breakers/daily_loss/reset", None),
+]
+
+
+def test_the_calls_that_change_something_are_these_and_each_asks_for_the_token_in_its_description() -> None:
+    """A new one without the token would show here."""
+    document = client([]).get("/openapi.json").json()
+
+    writes = {path: verbs["post"] for path, verbs in document["paths"].items() if set(verbs) - {"get"}}
+    assert sorted(writes) == ["/v1/breakers/{breaker}/reset", "/v1/cache/refresh", "/v1/pairs/{pair}/release", "/v1/trading-state"]
+    assert all(call["security"] == [{"HTTPBearer": []}] for call in writes.values())
+    assert all({"401", "403"} <= set(call["responses"]) for call in writes.values())
+
+
+@pytest.mark.parametrize(("path", "body"), WRITES)
+@pytest.mark.parametrize(
+    ("token", "header", "status"), [("t", None, 401), ("t", "Bearer tt", 401), ("t", "Bearer \u00e9", 401), ("", "Bearer t", 403)]
+)
+def test_nothing_is_writable_without_the_token(
+    path: str, body: dict[str, object] | None, token: str, header: str | None, status: int
+) -> None:
+    published: list[TradingState] = []
+    headers = {"Authorization": header.encode()} if header else {}
+    answer = client(published, token).post(path, json=body, headers=headers)
+
+    assert (answer.status_code, published) == (status, [])
+
+
+@pytest.mark.parametrize("path", ["attribution", "risk"])
+def test_reports_of_the_book_wait_for_the_engine(path: str) -> None:
+    assert client([]).get(f"/v1/{path}").status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/v1/attribution?by=leg", 422),
+        ("/v1/equity?limit=0", 422),
+        ("/v1/signals?pair=KO", 422),
+        ("/v1/fills?pair=%00", 422),
+        ("/v1/orders?limit=501", 422),
+        ("/v1/audit/" + "x" * 129, 422),
+    ],
+)
+def test_a_question_outside_its_limits_is_refused(path: str, status: int) -> None:
+    assert client([]).get(path).status_code == status
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_body_without_end_is_refused_before_it_is_in_memory(announced: bool) -> None:
+    """Announced or streamed in pieces."""
+    body = b"x" * 200_000
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), 1_000):
+            yield body[start : start + 1_000]
+
+    headers = {"Authorization": "Bearer t", "content-type": "application/json"}
+    answer = client([]).post("/v1/trading-state", content=body if announced else pieces(), headers=headers)
+
+    assert (answer.status_code, answer.json()) == (413, {"detail": "the body is longer than 16384 bytes"})

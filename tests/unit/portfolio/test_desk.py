@@ -6,9 +6,10 @@ from decimal import Decimal
 import pytest
 
 from tandem.domain.control import Canary, Handover, PinnedVersion, RoutingPointer, TradingState
-from tandem.domain.trading import Fee, Fill, OrderStatus, PairState, Side, TradingMode
+from tandem.domain.trading import Action, Charge, Fee, Fill, OrderStatus, PairState, Side, TradingMode
 from tandem.flow.barrier import Decidable
 from tandem.portfolio.orphans import BARS_MAX
+from tandem.portfolio.sender import reported
 from trading_cases import CONSUMER, KO, MODEL, PAIR, PEP, SPEC, batch, forecast
 from trading_fakes import lost, rejected, taken_without_answer
 from trading_table import DAY, OTHER, PG, Table
@@ -68,14 +69,44 @@ def test_an_execution_delivered_again_is_booked_once(table: Table) -> None:
     assert table.books.book.shares == {(PAIR, KO): Decimal(200)}
 
 
-def test_an_execution_that_is_not_ours_is_an_alarm_and_not_booked(table: Table) -> None:
+def test_live_orders_are_those_of_the_pairs_as_they_are_now(table: Table) -> None:
+    """Pairs that had none are passed over: not once they have one again."""
+
+    def told() -> list[str]:
+        legs = (leg for execution in table.books.executions.values() for leg in execution.legs)
+        expected = [leg.order.order.client_order_id for leg in legs if leg.is_live and leg.order is not None]
+        assert list(table.books.live_orders()) == expected == list(table.books.live_orders())
+        return expected
+
+    seen = [len(told())]
+    table.bar(1, forecast())
+    seen.append(len(told()))
+    table.fill(2, KO)
+    seen.append(len(told()))
+    table.fill(2, PEP)
+    seen.append(len(told()))
+    table.bar(3, forecast(z=-0.1))
+    seen.append(len(told()))
+    table.fill(4, PEP, KO)
+    seen.append(len(told()))
+    assert seen == [0, 2, 1, 0, 2, 0]
+
+
+def test_an_execution_that_is_not_ours_belongs_to_no_pair_and_stops_those_that_hold_the_symbol(table: Table) -> None:
+    """A person, or the broker for want of margin, sells KO: KO-PEP, which holds it, waits for a person; the ledger is the broker's."""
+    table.opened()
     foreign = Fill(
-        execution_id="x", client_order_id="by hand", symbol=KO, side=Side.BUY, qty=Decimal(1), price_usd=Decimal(50), event_ns=DAY
+        execution_id="x", client_order_id="by hand", symbol=KO, side=Side.SELL, qty=Decimal(200), price_usd=Decimal(50), event_ns=3 * DAY
     )
 
+    assert table.books.book_fill(foreign)
     assert not table.books.book_fill(foreign)
-    assert [event.code for event in table.books.changes.risk_events.values()] == ["foreign_fill"]
-    assert table.books.book.shares == {}
+    assert "foreign_fill" in [event.code for event in table.books.changes.risk_events.values()]
+    assert table.books.book.shares == {(PAIR, KO): 200, (PAIR, PEP): -80, ("", KO): -200}
+    assert table.state() is PairState.QUARANTINED
+    sent = len(table.broker.sent)
+    table.bar(3, forecast(z=0.0))
+    assert len(table.broker.sent) == sent, "a quarantined pair is not touched"
 
 
 def test_a_refused_first_leg_keeps_the_second_at_home(table: Table) -> None:
@@ -144,21 +175,14 @@ def test_a_row_of_equal_refusals_is_noted_once(table: Table) -> None:
     assert table.desk.reasons[PAIR] == "leg_rounds_to_zero"
 
 
-def test_two_pairs_never_take_opposite_sides_of_a_symbol(table: Table) -> None:
-    table.opened()
-    table.bar(3, forecast(z=-1.5), forecast(pair=OTHER, leg_b=PG, z=2.5))
-    table.books.flush()
-
-    assert OTHER not in table.books.executions
-    assert table.store.signals()[-1] == (OTHER, "open_short", "opposes_other_pair")
-
-
-def test_an_exit_waits_while_another_pair_has_an_order_on_the_other_side(table: Table) -> None:
+def test_an_exit_waits_while_an_order_on_the_other_side_cannot_be_canceled(table: Table) -> None:
     """KO-PG is buying KO; KO-PEP, which holds KO, wants to sell it: the broker would refuse that as a wash trade."""
     table.opened()
     table.bar(3, forecast(z=-1.5), forecast(pair=OTHER, leg_b=PG))
     assert table.state(OTHER) is PairState.OPENING
+    table.broker.away = True
     table.bar(4, forecast(z=-0.1))
+    table.broker.away = False
     assert table.state() is PairState.HEDGED
     assert table.desk.reasons[PAIR] == "opposes_live_order"
 
@@ -226,6 +250,32 @@ def test_the_book_is_marked_at_bars_on_which_something_is_open(table: Table) -> 
     assert points[-1].equity_usd == 1_000_000 + 200 * (Decimal(51) - 50) - 80 * (Decimal(100) - 50)
 
 
+def test_the_bar_at_which_the_last_pair_is_flat_has_its_value_and_no_later_one(table: Table) -> None:
+    """What the closing earned is on the curve; nothing follows while nothing is booked."""
+    table.opened()
+    table.bar(3, forecast(z=0.0))
+    table.fill(4, KO, PEP)
+    for day in (4, 5, 6):
+        table.bar(day, forecast(z=0.0, price_a=51.0))
+    table.books.flush()
+
+    points = [point for changes in table.store.written for point in changes.equity]
+    assert [(point.bar_close_ns // DAY, point.open_pairs) for point in points] == [(1, 1), (2, 1), (3, 1), (4, 0)]
+    assert points[-1].equity_usd == points[-1].cash_usd == table.books.book.total_cash_usd
+
+
+def test_a_charge_that_comes_after_all_is_closed_is_on_the_curve(table: Table) -> None:
+    fee = Fee(activity_id="f1", symbol=None, amount_usd=Decimal("1.25"), event_ns=DAY, description="fees of the day", charge=Charge.FEE)
+    table.bar(1, forecast(z=0.0))
+    table.books.book_fee(fee)
+    for day in (2, 3):
+        table.bar(day, forecast(z=0.0))
+    table.books.flush()
+
+    points = [point for changes in table.store.written for point in changes.equity]
+    assert [(point.bar_close_ns // DAY, point.equity_usd) for point in points] == [(2, Decimal("999998.75"))]
+
+
 def test_the_same_bars_make_the_same_orders() -> None:
     """Ids, quantities and times come from the input alone."""
     first, second = Table().opened(), Table().opened()
@@ -233,11 +283,12 @@ def test_the_same_bars_make_the_same_orders() -> None:
     assert first.broker.sent == second.broker.sent
 
 
-def test_bars_without_action_write_nothing(table: Table) -> None:
-    for day in range(1, 50):
+def test_bars_without_action_write_only_what_guards_remember(table: Table) -> None:
+    for day in range(1, 30):
         table.bar(day, forecast(z=0.0))
 
-    assert table.store.written == []
+    kinds = {name for changes in table.store.written for name in changes.__slots__ if getattr(changes, name)}
+    assert kinds == {"guards"}
     assert table.broker.posts == 0
 
 
@@ -357,4 +408,19 @@ def test_a_pair_that_only_did_not_trade_is_held(table: Table) -> None:
     for day in range(3, 4 + BARS_MAX):
         table.bar(day, forecast(pair=OTHER, leg_b=PG, z=0.0))
 
+    assert table.state() is PairState.HEDGED
+
+
+def test_what_a_refused_leg_lacks_is_sent_again_when_the_other_leg_is_there(table: Table) -> None:
+    """PEP is sold at once, KO refused: KO is asked for once more at the next bar, and the pair is hedged with it."""
+    table.bar(1, forecast())
+    table.fill(2, PEP)
+    table.books.tell(PAIR, reported(table.broker.end(KO, OrderStatus.EXPIRED)), 2 * DAY - 1)
+    assert table.state() is PairState.OPENING
+    table.bar(2, forecast())
+
+    again = table.broker.live(KO)
+    assert (again.side, again.qty) == (Side.BUY, 200)
+    assert table.store.intents[again.intent_id].action is Action.COMPLETE
+    table.fill(3, KO)
     assert table.state() is PairState.HEDGED
