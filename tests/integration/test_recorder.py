@@ -20,13 +20,14 @@ from tandem.adapters.bar_store import read_bar_sets
 from tandem.adapters.calendar import session_grid
 from tandem.adapters.codec import encode_forecasts, encode_frame, encode_heartbeat
 from tandem.adapters.control_log import publish_control
+from tandem.adapters.history_store import HistoryStore, Retention
 from tandem.adapters.kafka_log import KafkaReader, KafkaWriter, create_topics
 from tandem.domain.control import PairSpec
 from tandem.domain.forecasts import Forecast, ForecastBatch, ModelRef
 from tandem.domain.ids import PairId, SectorId, Symbol, pair_id
-from tandem.domain.market import KIND_TRADE, TICK_DTYPE, BarSet, Heartbeat, Source, TickFrame
+from tandem.domain.market import KIND_CANCEL, KIND_STATUS, KIND_TRADE, TICK_DTYPE, BarSet, Heartbeat, Source, TickFrame
 from tandem.domain.units import NS_PER_S, ns_of
-from tandem.flow.bars import bars_of
+from tandem.flow.recorded_bars import bars_of
 
 MINUTE_NS = 60 * NS_PER_S
 OPEN_NS = ns_of(datetime(2025, 7, 3, 13, 30, tzinfo=UTC))  # a half day
@@ -246,6 +247,48 @@ def test_late_ticks_and_unreadable_records_are_parked(environ, writer, kafka_ser
         while reader.position((topics.DEADLETTER, 0)) < target:
             reasons += [orjson.loads(record.value or b"")["reason"] for record in reader.poll(0.5)]
     assert {"tick_late", "frame_unknown"} <= set(reasons)
+
+
+def test_a_cancel_after_the_close_revises_the_stored_bar_and_both_are_kept(environ, writer, recorder):
+    """Killed in between, too: the log is read back, whatever the process remembers. A halt is noted."""
+    topic, url = topics.ticks(STAPLES), environ["TANDEM_POSTGRES_URL"]
+
+    def publish(*rows: tuple[int, int, float, int, int, int, int], watermark_ns: int) -> None:
+        frame = replace(day("amended"), ticks=np.array([*rows], TICK_DTYPE))
+        writer.publish(topic, encode_frame(frame))
+        writer.publish(topic, encode_heartbeat(heartbeat(frame, watermark_ns)))
+        writer.flush()
+
+    trades = [(OPEN_NS + i, i, price, 10, 0, KIND_TRADE, 0) for i, price in enumerate((60.0, 600.0, 61.0))]
+    publish(*trades, (OPEN_NS + 9, 0, 0.0, 0, 1, KIND_STATUS, 1), watermark_ns=OPEN_NS + MINUTE_NS)
+    recorder.wait_caught_up()
+    recorder.kill()
+    cancel = (OPEN_NS + MINUTE_NS + 5, 1, 600.0, 10, 0, KIND_CANCEL, 0)
+    publish(cancel, watermark_ns=OPEN_NS + 2 * MINUTE_NS)
+    publish(cancel, watermark_ns=OPEN_NS + 3 * MINUTE_NS)  # told twice
+    recorder.start()
+    recorder.wait_caught_up()
+    ((bar_set),) = stored(environ, "amended")
+    bar = bar_set.bars[SYMBOLS[0]]
+    assert (bar.open, bar.high, bar.low, bar.close, bar.volume, bar.trades) == (60.0, 61.0, 60.0, 61.0, 20, 2)
+    assert ask(url, "SELECT high, volume, trades, kind, trade_id FROM bar_revisions WHERE replay_id = 'amended'") == [
+        (600.0, 30, 3, "cancel", 1)
+    ]
+    assert ask(url, "SELECT kind, symbol, flags, outcome FROM market_events WHERE replay_id = 'amended' ORDER BY event_ns") == [
+        ("status", "PEP", 1, "noted"),
+        ("cancel", "KO", 0, "bar_revised"),
+    ]
+
+
+def test_a_replay_is_forgotten_when_its_time_is_over_and_nothing_else(environ, recorder):
+    url = environ["TANDEM_POSTGRES_URL"]
+    with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE replays SET last_seen_at = now() - interval '9 days' WHERE replay_id = 'amended'")
+    with closing(HistoryStore(url, "test")) as store:
+        gone = store.forget(Retention(replays_days=7, bars_days=36_500))
+    assert gone == {"bars": 1, "market_events": 2, "bar_revisions": 1}
+    assert stored(environ, "amended") == ()
+    assert stored(environ, "plain") != ()
 
 
 def test_a_new_sector_is_read_from_its_first_record(environ, writer, kafka_servers, recorder):

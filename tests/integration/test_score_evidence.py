@@ -7,9 +7,10 @@ import numpy as np
 import psycopg2
 import pytest
 
-from tandem.adapters.history_store import HistoryStore
+from tandem.adapters.history_store import HistoryStore, Position
 from tandem.adapters.postgres import upgrade
 from tandem.adapters.score_evidence import read_losses
+from tandem.adapters.topics import ticks
 from tandem.domain.errors import Transient
 from tandem.domain.forecasts import Forecast, ModelRef
 from tandem.domain.ids import PairId, SectorId, Symbol
@@ -69,7 +70,7 @@ def url(postgres_url: str) -> str:
 def store(url: str) -> Iterator[HistoryStore]:
     """On empty tables."""
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
-        cursor.execute("TRUNCATE forecast_scores")
+        cursor.execute("TRUNCATE forecast_scores, consumer_positions")
     connection.close()
     made = HistoryStore(url, "recorder")
     yield made
@@ -128,6 +129,20 @@ def test_a_replay_of_the_same_bars_is_no_new_evidence(store: HistoryStore, url: 
     store.save([], rows, {})
     losses = read_losses(url, "recycled", STATE)
     assert (losses.stable.tolist(), losses.candidate.tolist()) == ([[2.0]], [[3.0]])
+
+
+def test_how_far_the_market_is_comes_with_the_losses(store: HistoryStore, url: str) -> None:
+    """By the recorder's own position in the sector's topic, of the same source: a replay that has begun again is behind its losses."""
+    rows = [score(model, NOON_NS, 1.0) for model in (STABLE, CANDIDATE)]
+    store.save([], rows, {})
+    assert read_losses(url, "recycled", STATE).market_ns == 0
+    for replay_id, watermark_ns in (("a", NOON_NS + DAY_NS), ("b", NOON_NS - DAY_NS)):
+        position = Position(next_offset=1, restart_offset=1, source="recycled", replay_id=replay_id, watermark_ns=watermark_ns)
+        store.save([], [], {ticks("staples"): position, ticks("energy"): replace(position, watermark_ns=NOON_NS)})
+        assert read_losses(url, "recycled", STATE).market_ns == watermark_ns
+    losses = read_losses(url, "recycled", STATE)
+    assert (losses.newest_ns, losses.bars) == (NOON_NS, 1)
+    assert read_losses(url, "live", STATE).market_ns == 0
 
 
 def test_another_source_or_content_is_not_taken(store: HistoryStore, url: str) -> None:

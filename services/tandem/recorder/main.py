@@ -15,7 +15,7 @@ from tandem import settings as settings_module
 from tandem.adapters import telemetry
 from tandem.adapters.calendar import service_grid
 from tandem.adapters.control_log import read_control
-from tandem.adapters.history_store import HistoryStore
+from tandem.adapters.history_store import HistoryStore, Retention
 from tandem.adapters.kafka_log import KafkaWriter, create_topics
 from tandem.adapters.postgres import upgrade
 from tandem.domain.errors import BadSetting, TandemError
@@ -70,7 +70,7 @@ def _serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, life.stop)
     grid = service_grid(settings.bar, time.time_ns())
-    http = telemetry.HttpThread(telemetry.health_app(life.why_not_ready), settings.host, settings.port)
+    http = telemetry.HttpThread(telemetry.health_app("recorder", life.why_not_ready), settings.host, settings.port)
     http.start()
     try:
         _run(settings, grid, life)
@@ -91,9 +91,15 @@ def _run(settings: Settings, grid: SessionGrid, life: _Life) -> None:
         cleanup.callback(store.close)
         control = read_control(servers, SERVICE)
         cleanup.callback(control[1].close)
-        life.pump = Pump(servers=servers, store=store, writer=writer, control=control, grid=grid, timeframe=settings.bar)
+        life.pump = Pump(
+            servers=servers, store=store, writer=writer, control=control, grid=grid, timeframe=settings.bar, retention=_retention(settings)
+        )
         if not life.stopping:
             life.pump.run()
+
+
+def _retention(settings: Settings) -> Retention:
+    return Retention(bars_days=settings.keep_bars_days, scores_days=settings.keep_scores_days, replays_days=settings.keep_replays_days)
 
 
 if __name__ == "__main__":

@@ -37,11 +37,14 @@ def step(state: ScoreState, batch: ForecastBatch, grid: SessionGrid) -> tuple[Sc
     """
     newest = dict(state.newest)
     rows: list[ScoredForecast] = []
+    adjacent: dict[int, bool] = {}  # by the earlier close: thousands of pairs share one or two of them
     for forecast in batch.forecasts:
         close_ns, before = newest.get(forecast.pair, (None, None))
         if close_ns is not None and batch.bar_close_ns <= close_ns:
             continue  # published again after a restart of the forecaster
-        if close_ns is not None and before is not None and _adjacent(grid, close_ns, batch.bar_close_ns):
+        if close_ns is not None and close_ns not in adjacent:
+            adjacent[close_ns] = _adjacent(grid, close_ns, batch.bar_close_ns)
+        if close_ns is not None and before is not None and adjacent[close_ns]:
             rows.append(_row(batch, close_ns, before, _outcome(before, forecast, batch.bar_close_ns)))
         rows.append(_row(batch, batch.bar_close_ns, forecast, None))
         newest[forecast.pair] = (batch.bar_close_ns, forecast)

@@ -7,8 +7,6 @@ bar still needs (`restart_offset`), closes nothing twice (the stored watermark i
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from tandem.adapters.history_store import Position
 from tandem.domain.ids import SectorId
 from tandem.domain.market import BarSet, Heartbeat, SessionGrid, Source, TickFrame
@@ -56,7 +54,6 @@ def step(topic: TickTopic, offset: int, event: TickFrame | Heartbeat | None) -> 
     if event is None:
         return replace(topic, next_offset=offset + 1), (), ()
     state, closed = bars.step(topic.bars, event)
-    open_closes = np.unique(state.open_bars["close_ns"]).tolist()
-    first_offsets = {close_ns: topic.first_offsets.get(close_ns, offset) for close_ns in open_closes}
+    first_offsets = {close_ns: topic.first_offsets.get(close_ns, offset) for close_ns in state.open_closes}
     late = state.late if offset >= topic.reported_offset else ()
     return replace(topic, bars=state, next_offset=offset + 1, first_offsets=first_offsets), closed, late

@@ -116,3 +116,20 @@ def test_pairs_are_scored_apart():
     state, _ = step(START, batch(100, forecast(0), other), GRID)
     _, rows = step(state, batch(200, replace(other, bar_index=8)), GRID)
     assert [(row.forecast.pair, row.bar_close_ns, row.outcome is not None) for row in rows] == [("PG-CL", 100, True), ("PG-CL", 200, False)]
+
+
+def test_the_grid_is_asked_once_for_all_pairs_of_a_bar():
+    """Thousands of pairs share their bars: a search for each of them would take longer than all else."""
+    asked: list[int] = []
+
+    class Counted(SessionGrid):
+        def places(self, close_ns):
+            asked.append(len(close_ns))
+            return super().places(close_ns)
+
+    grid = Counted(open_ns=GRID.open_ns, close_ns=GRID.close_ns, bar_ns=GRID.bar_ns)
+    pairs = [forecast(0, pair=PairId(f"A{number}-B{number}")) for number in range(50)]
+    state, _ = step(START, batch(100, *pairs), grid)
+    _, rows = step(state, batch(200, *(replace(found, bar_index=1) for found in pairs)), grid)
+    assert sum(row.outcome is not None for row in rows) == 50
+    assert asked == [2]
