@@ -128,7 +128,7 @@ def _task(request: Request, config_dir: Path) -> BacktestTask:
         to_ns=midnight_ns(request.to_day) if request.to_day else None,
         capital_usd=request.capital_usd or options.capital_usd,
         rules=rules,
-        risk=load_risk(config_dir),
+        risk=load_risk(config_dir, bar_ns=bar_ns(request.bar)),
         borrow_bps_year=options.borrow_bps_year if request.borrow_bps is None else request.borrow_bps,
         quotes=None if request.quotes is None else load_quotes(request.quotes),
     )

@@ -14,16 +14,23 @@ from tandem.adapters.market_file import MarketData
 from tandem.domain.ids import Symbol
 from tandem.domain.market import SessionGrid
 from tandem.domain.trading import Fee, Fill, Order, OrderStatus, Position
-from tandem.flow.exchange import step
-from tandem.flow.exchange_records import Charged, Filled, Mark, Rejected, Rules, Tick
+from tandem.flow.exchange_events import Charged, Filled, Mark, Rejected, Tick
+from tandem.flow.exchange_records import Rules
 from tandem.flow.order_checks import buying_power_usd, equity_usd
 from tandem.ports import Account, OrderReport
 from tandem.recycler.book import OrderRecord, Status, Update, activity_id
 from tandem.recycler.market import Market
+from tandem.recycler.order_body import OrderBody
 from tandem.research.backtest_quotes import Quotes
 
 _STATUS = {
     Status.NEW: OrderStatus.ACCEPTED,
+    Status.HELD: OrderStatus.ACCEPTED,
+    Status.PARTIALLY_FILLED: OrderStatus.PARTIAL,
+    Status.PENDING_CANCEL: OrderStatus.PENDING_CANCEL,
+    Status.PENDING_REPLACE: OrderStatus.ACCEPTED,
+    Status.REPLACED: OrderStatus.CANCELED,
+    Status.REJECTED: OrderStatus.REJECTED,
     Status.FILLED: OrderStatus.FILLED,
     Status.CANCELED: OrderStatus.CANCELED,
     Status.EXPIRED: OrderStatus.EXPIRED,
@@ -45,11 +52,9 @@ class QuotedMarket(Market):
             event_ns = int(self.tape.event_ns[place])
             half_usd = self._quotes.half_spread_usd(name, event_ns)
             rules = replace(self.rules, half_spread_bps=Decimal(0), half_spread_min_usd=half_usd)
-            tick = Tick(event_ns=event_ns, symbol=name, price_usd=Decimal(repr(float(self.tape.price[place]))))
-            self.state, outputs = step(rules, self.state, tick)
-            self._say(outputs)
+            self.paper.take(Tick(event_ns=event_ns, symbol=name, price_usd=Decimal(repr(float(self.tape.price[place])))), rules)
         self.place = stop
-        self._step(Mark(event_ns=int(self.tape.event_ns[stop - 1])))
+        self.paper.take(Mark(event_ns=int(self.tape.event_ns[stop - 1])))
 
     def _due(self, stop: int) -> list[tuple[int, Symbol]]:
         """The first tick of each symbol with working orders, in order of time: all of its orders fill there."""
@@ -78,11 +83,13 @@ class PaperBroker:
     def submit(self, order: Order) -> OrderReport:
         """Send once, at the market's clock."""
         answer = self.market.submit(
-            symbol=order.symbol,
-            side=order.side,
-            qty=Decimal(order.qty),
-            limit_usd=order.limit_usd,
-            client_order_id=order.client_order_id,
+            OrderBody(
+                symbol=order.symbol,
+                side=order.side,
+                qty=Decimal(order.outside_qty),
+                limit_usd=order.limit_usd,
+                client_order_id=order.client_order_id,
+            )
         )
         if isinstance(answer, Rejected):
             return OrderReport(
@@ -135,7 +142,7 @@ def report_of(record: OrderRecord) -> OrderReport:
         client_order_id=record.order.client_order_id,
         broker_order_id=record.order.order_id,
         status=_STATUS[record.status],
-        filled_qty=str(record.order.qty) if record.fill is not None else "0",
+        filled_qty=str(record.order.filled_qty),
     )
 
 
@@ -146,7 +153,7 @@ def fill_of(filled: Filled) -> Fill:
         client_order_id=filled.order.client_order_id,
         symbol=filled.order.symbol,
         side=filled.order.side,
-        qty=filled.order.qty,
+        qty=filled.qty,
         price_usd=filled.price_usd,
         event_ns=filled.event_ns,
     )

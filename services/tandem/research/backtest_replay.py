@@ -4,7 +4,7 @@ What runs is what runs live: flow/sector.py or another forecaster over the ticks
 their signals, sizing, execution and accounting, and the paper exchange of the recycler. A step sends the ticks of a bar to the exchange,
 books what was filled, lets the forecaster see them, and decides; orders go out at the bar's close and meet later trades only.
 
-Added to that, as no exchange charges it: the cost of borrowing what is short overnight.
+Added to that, instead of what the paper exchange would charge in lots: the cost of borrowing what is short overnight, to each pair its own.
 """
 
 from collections.abc import Mapping
@@ -24,16 +24,21 @@ from tandem.domain.units import CENT, NS_PER_S
 from tandem.flow import accounting
 from tandem.flow.barrier import Arrived, Barrier, BrokerReached, PointersMoved
 from tandem.flow.barrier import step as barrier_step
+from tandem.flow.breakers import Breaker, Reset
+from tandem.flow.netting import is_internal
 from tandem.flow.replay import Step
 from tandem.flow.tape import last_prices
 from tandem.portfolio import reconcile
 from tandem.portfolio.books import Books
 from tandem.portfolio.desk import Desk
+from tandem.portfolio.gate import Gate
+from tandem.portfolio.guard import Guard
 from tandem.portfolio.reconcile import Origin
 from tandem.portfolio.risk import Risk
 from tandem.portfolio.sender import Sender, reported
 from tandem.recycler.book import Update
 from tandem.recycler.market import Market
+from tandem.recycler.views import EXECUTIONS
 from tandem.research.backtest_market import PaperBroker, fill_of, report_of
 from tandem.research.backtest_records import BarPoint, Execution
 from tandem.research.backtest_store import MemoryBookStore, opened
@@ -72,7 +77,15 @@ class Replay:
         self.broker = PaperBroker(market)
         self.books = Books(self.store, opened(capital_usd), risk.patience)
         sender = Sender(self.broker, lambda: True)  # an exchange in this process never leaves an order unclear
-        self.desk = Desk(self.books, sender, risk, bars_per_day=bars_per_day, live_run="backtest")
+        self.desk = Desk(
+            self.books,
+            sender,
+            risk,
+            bars_per_day=bars_per_day,
+            live_run="backtest",
+            gate=Gate(self.books, risk.pretrade, grid=market.grid),
+            guard=Guard(self.books, risk.breakers, grid=market.grid),
+        )
         self.points: list[BarPoint] = []
         self.trade_windows: dict[str, int] = {}
         self.borrow_usd: dict[str, Decimal] = {}
@@ -94,7 +107,8 @@ class Replay:
         return last_prices(self.market.tape, sorted(held), self.market.place)
 
     def begin_window(self, number: int, specs: Mapping[PairId, PairSpec], forecaster: Forecaster) -> None:
-        """From now on these pairs are traded on this forecaster's word."""
+        """From now on these pairs are traded on this forecaster's word. The drawdown counts anew, as when a person has looked at it."""
+        self.desk.guard.feed(Reset(at_ns=self.market.now_ns, breaker=Breaker.DRAWDOWN))
         self._window, self._forecaster = number, forecaster
         self.desk.specs = specs
         self._advance(PointersMoved(versions={self._sector: (forecaster.version,)}))
@@ -108,13 +122,15 @@ class Replay:
         self.market.advance(step.stop)
         self.market.reach(step.watermark_ns)
         self._take_updates()
+        if not step.end_of_stream:  # before the decision: a live exchange has charged at the close what the bar is decided with
+            self._book_fees()
+            self._charge_borrow(step.watermark_ns, nights)
         for batch in self._forecasts(step):
             self._offset += 1
             self._advance(Arrived(batch=batch, offset=self._offset))
         self._advance(BrokerReached(replay_id=self._barrier.replay_id, watermark_ns=step.watermark_ns))
         self._take_updates()
         if not step.end_of_stream:
-            self._charge_borrow(step.watermark_ns, nights)
             self._mark(step.watermark_ns)
 
     def end(self) -> None:
@@ -127,8 +143,8 @@ class Replay:
             raise InvariantBroken(f"the backtest's ledger and its exchange differ: {reconcile.describe(found)}")
 
     def executions(self) -> tuple[Execution, ...]:
-        """All fills with the prices around them, in order of time."""
-        rows = [self._execution(execution_id) for execution_id in self.store.fills]
+        """All fills of the exchange with the prices around them, in order of time; what met inside cost nothing."""
+        rows = [self._execution(execution_id) for execution_id in self.store.fills if not is_internal(execution_id)]
         return tuple(sorted(rows, key=lambda row: (row.event_ns, row.pair, row.symbol)))
 
     def _execution(self, execution_id: str) -> Execution:
@@ -173,13 +189,17 @@ class Replay:
     def _advance(self, event: Arrived | BrokerReached | PointersMoved) -> None:
         self._barrier, bars = barrier_step(self._barrier, event)
         for bar in bars:
-            if self.books.fills_since_fees:
-                reconcile.book_fees(self.books, self.broker, self._origin)
+            self._book_fees()
             known = set(self.books.changes.trades) | set(self.store.trades)
             self.desk.trade(bar, 0)
             self.books.flush()
             for trade_id in self.store.trades.keys() - known:
                 self.trade_windows[trade_id] = self._window
+
+    def _book_fees(self) -> None:
+        """Those of the fills since the last time; before any later charge, as fees are asked for from the newest on."""
+        if self.books.fills_since_fees:
+            reconcile.book_fees(self.books, self.broker, self._origin)
 
     def _take_updates(self) -> None:
         """What the exchange has told since the last time, as the portfolio's engine takes it from the stream."""
@@ -189,37 +209,37 @@ class Replay:
     def _take(self, update: Update) -> None:
         report = report_of(update.record)
         pair = self.books.pair_of_order(report.client_order_id)
-        if update.event == "fill" and update.record.fill is not None:
+        if update.event in EXECUTIONS and update.record.fill is not None:
             self.books.book_fill(fill_of(update.record.fill))
         if pair is not None:
             self.books.tell(pair, reported(report), update.event_ns)
 
     def _charge_borrow(self, close_ns: int, nights: int) -> None:
-        """A night's rate on each pair's short value at the close, in whole cents; the rest is owed."""
+        """A night's rate on what the account is short of at the close, divided among the pairs that are; whole cents, the rest is owed."""
         if not self._borrow_bps_year or not nights or not self.books.book.shares:
             return
-        marks = self.marks()
+        marks, account = self.marks(), accounting.positions(self.books.book)
         for (name, symbol), shares in self.books.book.shares.items():
-            if shares >= 0:
-                continue
+            if shares >= 0 or (net := account.get(symbol, _ZERO)) >= 0:
+                continue  # what other pairs are long of needs no lender
             pair = PairId(name)
-            owed = self._owed_usd.get(pair, _ZERO) - shares * marks[symbol] * self._borrow_bps_year / _BPS * nights / _YEAR_DAYS
+            short = sum(qty for (_, other), qty in self.books.book.shares.items() if other == symbol and qty < 0)
+            lent = -shares * net / short
+            owed = self._owed_usd.get(pair, _ZERO) + lent * marks[symbol] * self._borrow_bps_year / _BPS * nights / _YEAR_DAYS
             paid = owed.quantize(CENT, rounding=ROUND_DOWN)
             self._owed_usd[pair] = owed - paid
             if paid:
                 self._charge(pair, symbol, paid, close_ns)
 
     def _charge(self, pair: PairId, symbol: Symbol, amount_usd: Decimal, close_ns: int) -> None:
-        leg = next(leg for leg in self.books.executions[pair].legs if leg.symbol == symbol)
         fee = Fee(
             activity_id=derived_uuid("borrow", self._barrier.replay_id, pair, symbol, close_ns),
             symbol=symbol,
             amount_usd=amount_usd,
             event_ns=close_ns,
             description=f"borrow of {symbol} at {self._borrow_bps_year} bps a year",
-            broker_order_id=leg.order.broker_order_id if leg.order is not None else "",
         )
-        self.books.book_fee(fee)
+        self.books.book_fee(fee, pair)
         self.market.state = replace(self.market.state, cash_usd=self.market.state.cash_usd - amount_usd)
         self.borrow_usd[pair] = self.borrow_usd.get(pair, _ZERO) + amount_usd
 

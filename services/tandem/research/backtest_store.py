@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from tandem.adapters.postgres_ledger import Stored
+from tandem.adapters.postgres_load import Stored
 from tandem.domain.errors import InvariantBroken
 from tandem.domain.ids import PairId
 from tandem.domain.trading import Fill, Order

@@ -26,6 +26,8 @@ from tandem.trainer.options import load_options
 _QUICK_SEEDS, _QUICK_PAIRS = 3, 5
 Progress = Callable[[str, int, int], None]  # what runs, steps done, steps in all
 
+Json = Annotated[bool, typer.Option("--json", help="Print the report itself, as JSON, instead of its table.")]
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 
 
@@ -92,6 +94,7 @@ def volatility(
     sector: Annotated[str, typer.Option(help="spread: only this sector; default: all that the file or the configuration names.")] = "",
     bar: Annotated[str, typer.Option(help="spread: length of a bar.")] = "1d",
     pairs_max: Annotated[int, typer.Option(min=1, help="spread: pairs of each sector, the most correlated before the test.")] = 30,
+    json: Json = False,
 ) -> None:
     """Forecasts of every model and its baselines on the same test days: QLIKE, MSE, R2, Diebold-Mariano, confidence set, tails."""
     from tandem.research.report import check_target, write_report  # noqa: PLC0415  (see above)
@@ -114,7 +117,7 @@ def volatility(
     with _progress() as progress:
         result = {Protocol.PAPER: _paper, Protocol.SPX: _spx, Protocol.SPREAD: _spread}[protocol](request, progress)
     files = write_report(result, out)
-    typer.echo(files.summary)
+    typer.echo(out.read_text().rstrip() if json else files.summary)
     typer.echo(f"{files.document}, {files.markdown.name}, {files.figure.name}", err=True)
 
 
@@ -128,6 +131,7 @@ def gates(
     data: Annotated[Path | None, typer.Option(help="Any market file: versions refitted on it are compared, too.")] = None,
     test_from: Annotated[str, typer.Option(help="With --data: first day that is judged, YYYY-MM-DD.")] = "",
     test_to: Annotated[str, typer.Option(help="With --data: last one, INCLUDED.")] = "",
+    json: Json = False,
 ) -> None:
     """How often the gate of a rollout lets a worse version pass, and how soon it sees a difference: simulated, and on recorded prices."""
     from tandem.research import gate_report  # noqa: PLC0415  (see above)
@@ -145,7 +149,7 @@ def gates(
         table = gate_report.write(
             out, replicates=replicates, seed=seed, bars_min=bars_min, universe=universe, config=_config_dir(), progress=progress
         )
-    typer.echo(table)
+    typer.echo(out.read_text().rstrip() if json else table)
 
 
 def _after(day: str) -> int:

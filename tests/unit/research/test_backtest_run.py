@@ -13,7 +13,9 @@ from tandem.adapters.market_file import MarketData
 from tandem.domain.errors import BadSetting
 from tandem.domain.ids import SectorId
 from tandem.flow import accounting
+from tandem.flow.barrier import Decidable
 from tandem.flow.exchange_records import Rules
+from tandem.portfolio.desk import Desk
 from tandem.quant.distance import DistanceRule, study
 from tandem.research.backtest_records import Played
 from tandem.research.backtest_run import run, universe
@@ -107,6 +109,23 @@ def test_borrow_is_the_rate_on_what_is_short_overnight(market: MarketData) -> No
         nights = after.close_ns // 86_400_000_000_000 - point.close_ns // 86_400_000_000_000
         owed += float((point.gross_usd - point.net_usd) / 2) * 1e-4 * nights
     assert float(sum(found.borrow_usd.values())) == pytest.approx(owed, abs=0.01 * len(found.borrow_usd) * 2)
+
+
+def test_a_night_is_charged_before_the_bar_at_whose_close_it_begins_is_decided(market: MarketData, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As live, where the exchange charges at the close and the portfolio decides on it: the same cash is there to decide with."""
+    seen: dict[int, Decimal] = {}
+    decide = Desk.trade
+
+    def looked(desk: Desk, bar: Decidable, published_ns: int) -> None:
+        seen[bar.bar_close_ns] = desk.books.book.total_cash_usd
+        decide(desk, bar, published_ns)
+
+    monkeypatch.setattr(Desk, "trade", looked)
+    found = run(task(rules=free(), borrow_bps_year=Decimal(5_000)), market, distance_policy())
+
+    assert sum(found.borrow_usd.values()) > 100
+    cash = {point.close_ns: point.cash_usd for point in found.points}
+    assert {close_ns: cash[close_ns] for close_ns in seen if close_ns in cash} == {n: usd for n, usd in seen.items() if n in cash}
 
 
 def test_each_window_ends_flat_and_the_same_inputs_play_the_same(market: MarketData, played: Played) -> None:
