@@ -142,11 +142,11 @@ BAD_SECTOR_MODELS: tuple[Bad, ...] = (
     Bad(rule="extra_forbidden", path="spec.model.name", manifest=sector_model(model={"name": "x"})),
     Bad(rule="missing", path="spec.sector", manifest=without(sector_model(), "sector")),
     Bad(rule="value_error", path="spec.sector", manifest=sector_model(sector="a" * 41)),
-    Bad(rule="less_than_equal", path="spec.replicas", manifest=sector_model(replicas=4)),
+    Bad(rule="less_than_equal", path="spec.replicas", manifest=sector_model(replicas=13)),
     Bad(rule="greater_than_equal", path="spec.replicas", manifest=sector_model(replicas=-1)),
     Bad(rule="int_type", path="spec.replicas", manifest=sector_model(replicas="2")),
     Bad(rule="min_within_max", path="spec.autoscaling", manifest=sector_model(autoscaling={"minReplicas": 3})),
-    Bad(rule="less_than_equal", path="spec.autoscaling.maxReplicas", manifest=sector_model(autoscaling={"maxReplicas": 4})),
+    Bad(rule="less_than_equal", path="spec.autoscaling.maxReplicas", manifest=sector_model(autoscaling={"maxReplicas": 13})),
     Bad(rule="greater_than_equal", path="spec.autoscaling.minReplicas", manifest=sector_model(autoscaling={"minReplicas": 0})),
     Bad(rule="literal_error", path="spec.autoscaling.kind", manifest=sector_model(autoscaling={"kind": "VPA"})),
     Bad(

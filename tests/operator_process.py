@@ -44,10 +44,14 @@ class OperatorProcess:
     url: str
     log: Path
 
+    def page(self) -> str:
+        """/metrics."""
+        return httpx.get(f"{self.url}/metrics", timeout=5).text
+
     def metric(self, name: str, **labels: str) -> float:
         """One sample of /metrics; 0 when it is not there yet."""
         wanted = {f'{key}="{value}"' for key, value in labels.items()}
-        for line in httpx.get(f"{self.url}/metrics", timeout=5).text.splitlines():
+        for line in self.page().splitlines():
             series, _, value = line.rpartition(" ")
             if series.partition("{")[0] == name and wanted <= set(series.partition("{")[2].rstrip("}").split(",")):
                 return float(value)

@@ -58,8 +58,10 @@ class Control:
 
     def table(self) -> ControlTable:
         """The newest record of each key now."""
-        while records := self._reader.poll(0.3):
-            for record in records:
+        partition = (topics.CONTROL, 0)
+        end = self._reader.end_offsets()[partition]
+        while self._reader.position(partition) < end:
+            for record in self._reader.poll(0.3):
                 self._table.apply(record)
                 self.history.append(((record.key or b"").decode(), record.value))
         return self._table
@@ -105,14 +107,17 @@ def call(mlflow: str, what: str, body: dict[str, Any], fine: Iterable[str] = ())
 class Book:
     """One account's book, as its portfolio writes it."""
 
-    def __init__(self, url: str, account: str = "broker-1", source: str = "recycled") -> None:
+    def __init__(self, url: str, account: str = "broker-1", source: str = "recycled", name: str | None = None) -> None:
+        """name: of its TradingAccount."""
         postgres.upgrade(url)
         self._url, self._book = url, f"{account}/1"
         self._do(
-            "INSERT INTO books (book, account, generation, source, capital_usd) VALUES (%s, %s, 1, %s, 1000) ON CONFLICT DO NOTHING",
+            "INSERT INTO books (book, account, generation, source, capital_usd, trading_account) VALUES (%s, %s, 1, %s, 1000, %s) "
+            "ON CONFLICT DO NOTHING",
             self._book,
             account,
             source,
+            name,
         )
 
     def set(self, pair: str, state: str) -> None:

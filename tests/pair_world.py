@@ -118,6 +118,7 @@ class World:
         self.faults = Faults()
         self.cluster, self.topic, self.events = Cluster(self.faults), Topic(self.faults), MemoryEvents()
         self.open: dict[tuple[str, str], str] = {}  # (pair, account) -> source
+        self.names: dict[str, str] = {}  # of the TradingAccounts, by the broker's id
         self.live: dict[str, tuple[str, ...]] = {}  # version -> pairs
         self.asked = 0  # how often the registry was asked
         self.now_s = 1_800_000_000.0
@@ -144,7 +145,7 @@ class World:
         """OpenPositions.now."""
         self.faults.reach("postgres")
         return tuple(
-            OpenPosition(pair=PairId(pair), account=account, source=source, state="hedged")
+            OpenPosition(pair=PairId(pair), account=account, source=source, state="hedged", trading_account=self.names.get(account, ""))
             for (pair, account), source in sorted(self.open.items())
         )
 

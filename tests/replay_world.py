@@ -205,16 +205,29 @@ class World:
         """A batch per sector and bar of the replay, then the end of the stream; the number of bars."""
         writer = KafkaWriter(self.kafka, "test")
         batches = list(forecast_batches(self.data, self.from_day, self.to_day, replay_id, version))
-        for batch in batches:
-            headers = {topics.HEADER_PUBLISHED: time.time_ns().to_bytes(8, "little")}
+        for number, batch in enumerate(batches):  # as if each had been made of one record of ticks
+            headers = {topics.HEADER_PUBLISHED: time.time_ns().to_bytes(8, "little"), topics.HEADER_TICKS: b"%d-%d" % (number, number)}
             writer.publish(topics.FORECASTS, encode_forecasts(batch), key=batch.sector.encode(), headers=headers)
         writer.close()
         return len({batch.bar_close_ns for batch in batches})
 
     def finish(self) -> None:
-        """Wait until the portfolio has compared its book with the broker at the end of the stream."""
-        count = "SELECT count(*) FROM reconciliations WHERE occasion = 'end_of_stream' AND book = (SELECT max(book) FROM books)"
-        until("the end of the stream", lambda: all(map(self.alive, self.processes)) and self.rows(count)[0][0])
+        """Wait until the portfolio has compared its book with the broker at the end of the stream, as long as it goes on deciding.
+
+        How fast bars pass depends on what else the machine does; that none passes any more does not.
+        """
+        newest = "book = (SELECT max(book) FROM books)"
+        compared = f"SELECT count(*) FROM reconciliations WHERE occasion = 'end_of_stream' AND {newest}"
+        decided = f"SELECT coalesce(max(bar_close_ns), 0) FROM equity_curve WHERE {newest}"
+        seen, end_s = 0, time.monotonic() + _LIMIT_S
+        while all(map(self.alive, self.processes)):
+            ((is_compared, place),) = self.rows(f"SELECT ({compared}), ({decided})")
+            if is_compared:
+                return
+            if place != seen:
+                seen, end_s = place, time.monotonic() + _LIMIT_S
+            assert time.monotonic() < end_s, f"the end of the stream: not there, and no bar decided for {_LIMIT_S} s after {seen}"
+            time.sleep(0.02)
 
     def stop(self, process: subprocess.Popen[bytes]) -> int:
         """Ask a child to stop; its exit code."""

@@ -199,8 +199,8 @@ def test_columns_of_a_sector_model_and_its_scale(kube_api: KubeApi, kube_namespa
     assert (shown["spec"]["replicas"], shown["metadata"]["generation"]) == (2, 2)
     scale = kube_api.get("smod", "energy", "--subresource=scale", *scope)
     assert (scale["spec"]["replicas"], scale["status"]) == (2, {"replicas": 1, "selector": "tandem.trading/sector=energy"})
-    refused = kube_api.kubectl("scale", "smod", "energy", "--replicas=4", *scope)
-    assert "should be less than or equal to 3" in refused.stderr
+    refused = kube_api.kubectl("scale", "smod", "energy", "--replicas=13", *scope)
+    assert "should be less than or equal to 12" in refused.stderr
     (row,) = table(kube_api.kubectl("get", "smod", *scope).stdout)
     assert row.pop("AGE")
     assert row == {"NAME": "energy", "SECTOR": "energy", "STABLE": "7", "CANDIDATE": "8", "PHASE": "Serving", "EPOCH": "4", "READY": "True"}

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from cluster.control_plane import KubeApi
+from metrics_page import missing, unbounded
 from operator_process import (
     OperatorProcess,
     condition,
@@ -250,3 +252,10 @@ def test_a_conflicting_object_can_be_deleted_without_touching_the_pair(world: Wo
     wait_until(lambda: world.is_gone("b-second"), "the second object to go")
     assert world.record("BBY-GE") is not None
     assert condition(world.pair("a-first"), "Ready") == TOLD
+
+
+def test_it_serves_its_table_and_keeps_its_labels_bounded(operator: OperatorProcess) -> None:
+    """At /metrics of the process itself, after all that the other tests made it do."""
+    page = httpx.get(f"{operator.url}/metrics", timeout=5).text
+    assert missing("operator", page) == []
+    assert unbounded(page) == []

@@ -1,193 +1,19 @@
-"""SectorModels on a real API server with its controllers, real MLflow, Kafka and Postgres; the operator is a process of its own.
-
-No kubelet: tests/pods.py says for the pods whether they are Ready. The forecasts that are compared are written as the recorder does.
-"""
+"""SectorModels on a real API server with its controllers, real MLflow, Kafka and Postgres; the operator is a process of its own."""
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
 import httpx
-import numpy as np
 import pytest
 
 from cluster.control_plane import KubeApi
-from http_gate import Gate, gate_to
-from operator_process import OperatorProcess, condition, events, install_definitions, running_operator, wait_condition
-from operator_world import Control, Servers, call, register_version
-from pods import Pods, ready_pods
-from score_rows import write_scores
+from operated_sector import POLICY, OperatedSector, Place, place_of
+from operator_process import OperatorProcess, condition, running_operator
+from operator_world import Servers, call
 from service_process import wait_until
-from tandem.adapters.codec import decode_control
-from tandem.adapters.postgres import upgrade
-from tandem.adapters.registry_rest import Registry
-from tandem.domain.control import PairSpec, RoutingPointer
-from tandem.domain.forecasts import ModelRef
-from tandem.domain.ids import PairId, SectorId, Symbol
-from tandem.quant.bundle import model_name
-
-PAIRS = ("KO-PEP", "CL-KMB")
-# A verdict after some forty bars; no replay, because these versions have no bundle.
-POLICY: dict[str, Any] = {
-    "replayRequired": False,
-    "gate": {"claim": "NonInferior", "marginQlike": 0.3, "barsMin": 20, "sessionsMin": 2, "barsMax": 400},
-    "canary": [{"pairsShare": 0.5, "bars": 5}],
-    "watchBars": 5,
-}
-
-
-@dataclass
-class World:
-    """One sector of its own on the servers that all tests share."""
-
-    api: KubeApi
-    namespace: str
-    sector: str
-    environ: dict[str, str]
-    control: Control
-    servers: Servers
-    pods: Pods
-    registry: Registry
-    gate: Gate  # before MLflow, for the operator
-
-    @property
-    def model(self) -> str:
-        return model_name(self.sector)
-
-    def declare(self, **spec: Any) -> None:
-        """Apply the SectorModel."""
-        document = {
-            "apiVersion": "tandem.trading/v1alpha1",
-            "kind": "SectorModel",
-            "metadata": {"name": self.sector},
-            "spec": {"sector": self.sector, "rollout": POLICY} | spec,
-        }
-        self.api.apply(document, namespace=self.namespace)
-
-    def says(self, **wanted: tuple[str, str]) -> dict[str, Any]:
-        """Wait until the SectorModel's conditions say this."""
-        return wait_condition(self.api, self.namespace, "sectormodel", self.sector, wanted)
-
-    def register(self, *aliases: str, **place: str) -> ModelRef:
-        """A new version with these aliases; nothing lies at its source. place: source and run_id."""
-        version = register_version(self.servers.mlflow, self.sector, PAIRS, **place)
-        for alias in aliases:
-            self.registry.set_alias(self.model, alias, version)
-        digest = next(held.digest for held in self.registry.versions(self.model) if held.version == version)
-        return ModelRef(name=self.model, version=version, digest=digest)
-
-    def adopt(self) -> ModelRef:
-        """A first version, acted on."""
-        self.declare()
-        first = self.register("champion")
-        self.says(Ready=("True", "Serving"))
-        return first
-
-    def get(self, kind: str, name: str) -> dict[str, Any]:
-        """An object; empty when there is none."""
-        done = self.api.kubectl("get", kind, name, "--namespace", self.namespace, "-o", "json", "--ignore-not-found")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout) if done.stdout.strip() else {}
-
-    def rollout(self, version: str) -> dict[str, Any]:
-        """The status of a version's rollout."""
-        return (self.get("modelrollout", f"{self.sector}-v{version}").get("status")) or {}
-
-    def step(self, version: str, *steps: str) -> None:
-        """Wait until a rollout is at one of these steps."""
-        wait_until(lambda: self.rollout(version).get("step") in steps, f"version {version} at {steps}, is {self.rollout(version)}")
-
-    def ended(self, version: str, outcome: str) -> dict[str, Any]:
-        """Wait until a rollout has ended like this."""
-        wait_until(
-            lambda: (found := self.rollout(version)).get("step") == "Done" and found.get("outcome") == outcome,
-            f"version {version} to end {outcome}",
-        )
-        return self.rollout(version)
-
-    def pointers(self) -> list[RoutingPointer]:
-        """Every pointer of the sector that was ever published, in order."""
-        self.control.table()
-        records = [decode_control(value) for key, value in self.control.history if key == f"routing/{self.sector}" and value]
-        return [record for record in records if isinstance(record, RoutingPointer)]
-
-    def versions_running(self) -> set[str]:
-        """The versions that have a Deployment."""
-        labels = f"tandem.trading/sector={self.sector}"
-        found = self.api.get("deployments", "--namespace", self.namespace, "-l", labels)["items"]
-        return {item["metadata"]["labels"]["tandem.trading/model-version"] for item in found}
-
-    def kubectl(self, *arguments: str) -> str:
-        """A command that must succeed; what it said."""
-        done = self.api.kubectl(*arguments, "--namespace", self.namespace)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def compare(self, stable: ModelRef, candidate: ModelRef, *, bars: int, start: int = 0, worse: float = 0.0) -> None:
-        """Scored forecasts of both versions at the same bars."""
-        noise = np.random.default_rng(7 + start).normal(0.0, 0.02, size=(bars, len(PAIRS)))
-        base = np.random.default_rng(8 + start).gamma(2.0, 0.5, size=(bars, len(PAIRS)))
-        write_scores(self.servers.postgres, SectorId(self.sector), stable, PAIRS, base, start=start)
-        write_scores(self.servers.postgres, SectorId(self.sector), candidate, PAIRS, base + noise + worse, start=start)
-
-    def feed(self, stable: ModelRef, candidate: ModelRef, bars: int, *, until: Callable[[], bool]) -> int:
-        """One more bar at each look until this holds; the number of bars then."""
-
-        def look() -> bool:
-            nonlocal bars
-            if until():
-                return True
-            self.compare(stable, candidate, bars=1, start=bars)
-            bars += 1
-            return False
-
-        wait_until(look, "the rollout to go on")
-        return bars
-
-    def told(self, name: str = "") -> dict[str, str]:
-        """The Events about the SectorModel, or about another object of this name."""
-        return events(self.api, self.namespace, name or self.sector)
-
-
-@dataclass
-class Place:
-    """The servers, one namespace in which pods get ready, and how an operator is told of them."""
-
-    api: KubeApi
-    namespace: str
-    servers: Servers
-    environ: dict[str, str]
-    control: Control
-    pods: Pods
-    registry: Registry
-    gate: Gate
-
-    def sector(self) -> World:
-        """A sector with two declared pairs, of which nothing else is there yet."""
-        sector = f"s{uuid4().hex[:8]}"
-        for name in PAIRS:
-            a, b = name.split("-")
-            self.control.write(PairSpec(pair=PairId(name), sector=SectorId(sector), leg_a=Symbol(a), leg_b=Symbol(b)))
-        return World(sector=sector, **{name: getattr(self, name) for name in self.__dataclass_fields__})
-
-
-@contextmanager
-def place_of(api: KubeApi, servers: Servers, folder: Path) -> Iterator[Place]:
-    """A new namespace, and the servers without an operator."""
-    install_definitions(api)
-    upgrade(servers.postgres)
-    namespace, control = f"sectors-{uuid4().hex[:12]}", Control(servers.kafka)
-    api.create_namespace(namespace)
-    with gate_to(servers.mlflow) as (gate, through), ready_pods(api, namespace) as pods, Registry(servers.mlflow) as registry:
-        environ = replace(servers, mlflow=through).environ(folder, namespace)
-        yield Place(api, namespace, servers, environ, control, pods, registry, gate)
-    control.close()
-    api.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +41,7 @@ def telling_operator(place: Place, folder: Path, name: str = "operator", **envir
 
 
 @pytest.fixture
-def world(operated: tuple[Place, OperatorProcess]) -> Iterator[World]:
+def world(operated: tuple[Place, OperatorProcess]) -> Iterator[OperatedSector]:
     """A sector of the test's own under the running operator."""
     place, operator = operated
     yield place.sector()
@@ -230,7 +56,7 @@ def place(kube_api: KubeApi, servers: Servers, tmp_path: Path) -> Iterator[Place
         yield made
 
 
-def test_a_first_version_is_adopted_with_all_its_objects(world: World) -> None:
+def test_a_first_version_is_adopted_with_all_its_objects(world: OperatedSector) -> None:
     """Deployment, Services, settings, budget; the pods' settings name sector and version; owned by the SectorModel."""
     first = world.adopt()
     name = f"forecaster-{world.sector}-v{first.version}"
@@ -248,7 +74,7 @@ def test_a_first_version_is_adopted_with_all_its_objects(world: World) -> None:
     assert row[:3] == [world.sector, world.sector, first.version]
 
 
-def test_a_better_version_is_promoted_and_taken_back_by_a_word(world: World) -> None:
+def test_a_better_version_is_promoted_and_taken_back_by_a_word(world: OperatedSector) -> None:
     """The whole way on real servers, then `kubectl annotate mro ... tandem.trading/request=rollback`."""
     first = world.adopt()
     second = world.register("candidate")
@@ -291,7 +117,7 @@ def test_a_better_version_is_promoted_and_taken_back_by_a_word(world: World) -> 
     assert "loses money" in next(c["message"] for c in found["status"]["conditions"] if c["type"] == "ModelResolved")
 
 
-def test_a_worse_version_is_refused_and_the_stable_one_never_touched(world: World) -> None:
+def test_a_worse_version_is_refused_and_the_stable_one_never_touched(world: OperatedSector) -> None:
     """GateFailed as an Event, quarantined in the registry, its forecaster gone."""
     first = world.adopt()
     deployment = f"forecaster-{world.sector}-v{first.version}"
@@ -337,7 +163,7 @@ def test_an_operator_killed_at_every_step_repeats_nothing(place: Place, tmp_path
     assert len(rollouts) == 2
 
 
-def test_drift_is_repaired(world: World) -> None:
+def test_drift_is_repaired(world: OperatedSector) -> None:
     """Somebody scales, edits and deletes: what is wanted comes back, by itself."""
     first = world.adopt()
     deployment = f"forecaster-{world.sector}-v{first.version}"
@@ -353,7 +179,7 @@ def test_drift_is_repaired(world: World) -> None:
     world.says(Ready=("True", "Serving"))
 
 
-def test_the_scale_subresource_sets_the_replicas_of_the_stable_version(world: World) -> None:
+def test_the_scale_subresource_sets_the_replicas_of_the_stable_version(world: OperatedSector) -> None:
     """As `kubectl scale` and autoscalers do it; the autoscaler's object names the SectorModel, and the controller finds it."""
     first = world.adopt()
     deployment = f"forecaster-{world.sector}-v{first.version}"
@@ -372,7 +198,7 @@ def test_the_scale_subresource_sets_the_replicas_of_the_stable_version(world: Wo
     wait_until(lambda: not world.get("hpa", scaler), "the autoscaler to go")
 
 
-def test_mlflow_away_is_told_and_the_stable_version_goes_on(world: World) -> None:
+def test_mlflow_away_is_told_and_the_stable_version_goes_on(world: OperatedSector) -> None:
     """A condition, an Event, and recovery: the version that was registered meanwhile is found."""
     world.adopt()
     world.gate.close()
@@ -384,7 +210,7 @@ def test_mlflow_away_is_told_and_the_stable_version_goes_on(world: World) -> Non
     world.step(second.version, "Warm", "Shadow")
 
 
-def test_a_version_that_nobody_can_use_is_named(world: World) -> None:
+def test_a_version_that_nobody_can_use_is_named(world: OperatedSector) -> None:
     """Without our digest; then one whose content changes while it is compared. The stable version goes on through both."""
     first = world.adopt()
     foreign = call(world.servers.mlflow, "model-versions/create", {"name": world.model, "source": "s3://nowhere/none"})["model_version"][
@@ -401,7 +227,7 @@ def test_a_version_that_nobody_can_use_is_named(world: World) -> None:
     assert [pointer.version for pointer in world.pointers()] == [first.version]
 
 
-def test_a_version_without_a_bundle_fails_the_replay(world: World) -> None:
+def test_a_version_without_a_bundle_fails_the_replay(world: OperatedSector) -> None:
     """The gate's own process looks for the bundle and finds none: refused before any forecaster starts."""
     first = world.adopt()
     world.declare(rollout=POLICY | {"replayRequired": True})
@@ -413,7 +239,7 @@ def test_a_version_without_a_bundle_fails_the_replay(world: World) -> None:
     assert world.versions_running() == {first.version}
 
 
-def test_a_candidate_that_crashes_says_why(world: World) -> None:
+def test_a_candidate_that_crashes_says_why(world: OperatedSector) -> None:
     """Its container's last words stand in the SectorModel's condition; after the deadline the rollout ends, the stable one goes on."""
     world.adopt()
     world.declare(rollout=POLICY | {"warmDeadlineSeconds": 12})

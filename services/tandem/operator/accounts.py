@@ -1,8 +1,9 @@
 """TradingAccounts: the account's trading mode in the control topic, its credentials, and what it holds.
 
-The mode is told to the services as it is declared, with one exception: a stricter one that somebody else has set, such as the kill switch,
-is never loosened from here. It is taken over by declaring the same mode, and loosened after that. A deletion leaves a mode behind, by
-spec.deletionPolicy: nothing trades on in an account because its object has gone. What the account holds is told of all its source's books.
+The mode is told to the services as it is declared, with one exception: a stricter one that somebody else has set, such as the kill
+switch, is never loosened from here. It is taken over by declaring the same mode, and loosened after that. A deletion leaves a mode
+behind, by spec.deletionPolicy: nothing trades on in an account because its object has gone. What the account holds is told of the books
+that name it; one that names nobody, because no portfolio has opened it since there are names, counts for every account of its source.
 """
 
 from collections.abc import Iterable
@@ -172,7 +173,8 @@ class Accounts:
     def _open_pairs(self, account: TradingAccount, *, strict: bool = False) -> tuple[int | None, str | None]:
         """How many pairs are open in the account, or why nobody knows. strict: raise Transient instead."""
         try:
-            held = [position for position in self._positions.now() if position.source == account.spec.source]
+            names = ("", account.metadata.name)
+            held = [p for p in self._positions.now() if p.source == account.spec.source and p.trading_account in names]
         except Transient as error:
             if strict:
                 raise

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from tandem.domain.forecasts import ModelRef
 from tandem.operator.view import Rollout, View
-from tandem.rollout.candidates import Hold, Wanted, choose
-from tandem.rollout.registry_names import CANDIDATE
+from tandem.rollout.candidates import Hold, choose
 
 SUSPENDED, CONFLICT, KAFKA_AWAY = "Suspended", "Conflict", "KafkaUnreachable"
 
@@ -73,9 +72,8 @@ def decide(view: View) -> Decision:
 
 
 def _choice(view: View, running: Rollout | None) -> ModelRef | Hold:
-    wanted = Wanted(alias=view.spec.model.alias or CANDIDATE, version=view.spec.model.version or "")
     return choose(
-        wanted,
+        view.wanted,
         view.versions,
         name=view.model,
         stable=view.acted_on,

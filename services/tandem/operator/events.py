@@ -91,6 +91,8 @@ class Events:
         self._known: OrderedDict[str, float] = OrderedDict()  # name of the Event -> when it was last told
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()  # by the object's uid
         self._all = _Bucket(ALL, clock())
+        for reason in reasons:
+            telemetry.counter("operator_events_total").labels(reason=reason)  # at 0, so that the first is a rise
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)

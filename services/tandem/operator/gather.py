@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
+from tandem.adapters import telemetry
 from tandem.domain.control import RoutingPointer
 from tandem.domain.errors import Permanent, TandemError
 from tandem.domain.forecasts import ModelRef
@@ -70,6 +71,7 @@ def gather(sources: Sources, name: str) -> View | None:
     spec, status = _parsed(document)
     sector = SectorId(spec.sector)
     versions, registry_trouble = _versions(sources.registry, sector)
+    telemetry.gauge("operator_dependency_up").labels(dependency="mlflow").set(not registry_trouble)
     pointer, pairs, control_trouble = _routing(sources.context.control, sector)
     rollouts = _rollouts(objects, sector)
     deployments = _deployments(objects, document["metadata"]["uid"])
@@ -248,7 +250,9 @@ def _evidence(sources: Sources, view: View, state: RolloutState, policy: Rollout
     try:
         losses = sources.losses(state)
     except TandemError as error:
+        telemetry.gauge("operator_dependency_up").labels(dependency="postgres").set(0)
         return None, str(error)
+    telemetry.gauge("operator_dependency_up").labels(dependency="postgres").set(1)
     candidate, stable = (_health(sources, view, model) for model in (state.candidate, state.stable))
     return judge(losses, policy, candidate=candidate, stable=stable), ""
 

@@ -154,7 +154,7 @@ class Operator:
         return Pairs(self.context, positions, LivePairs(registry)), Accounts(self.context, positions), self._sectors
 
     def _app(self) -> Starlette:
-        app = telemetry.health_app(self.why_not_ready)
+        app = telemetry.health_app("operator", self.why_not_ready)
         secret = self.context.settings.webhook_secret.get_secret_value()
         app.router.routes.extend(webhook_route(secret, lambda model: self._wake(self._sectors.named(model))))
         return app
@@ -237,6 +237,8 @@ class Operator:
                     telemetry.gauge("operator_not_ready").labels(kind=kind).set(sum(not _is_ready(manifest) for manifest in known))
             for kind in self.queue.kinds:
                 telemetry.gauge("operator_queue_waiting").labels(kind=kind).set(self.queue.waiting(kind))
+            if not self.lease.held:
+                self._sectors.stand_down()
 
 
 def _is_ready(manifest: Manifest) -> bool:

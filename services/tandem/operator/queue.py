@@ -126,6 +126,8 @@ class _Lane:
         self._number = 0
         self._paused, self._stopping = True, False
         self._changed = threading.Condition()
+        for result in ("ok", "transient", "permanent", "crashed", "broken"):
+            telemetry.counter("operator_reconciles_total").labels(kind=kind, result=result)  # at 0, so that the first is a rise
         self._threads = [threading.Thread(target=self._work, name=f"reconcile-{kind}-{number}", daemon=True) for number in range(workers)]
 
     def start(self) -> None:

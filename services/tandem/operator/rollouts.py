@@ -4,7 +4,6 @@ In this order, so that a kill between any two lines is made good by the next loo
 people are told. What a look finds half done, the planner asks for again. Called by sectors.py.
 """
 
-import math
 from dataclasses import dataclass, replace
 
 from tandem.adapters import telemetry
@@ -15,6 +14,7 @@ from tandem.operator.context import Context
 from tandem.operator.decide import rollout_name
 from tandem.operator.gather import REQUEST, Sources, observe
 from tandem.operator.replays import ReplayRuns
+from tandem.operator.sector_measures import tell_divergence
 from tandem.operator.upkeep import Upkeep
 from tandem.operator.view import Rollout, View
 from tandem.ports import Manifest
@@ -32,7 +32,6 @@ from tandem.rollout.observed import (
     TagVersion,
 )
 from tandem.rollout.plan import Plan, begin, give_way, plan
-from tandem.rollout.promotion import QLIKE_GATE
 from tandem.rollout.sector_shape import SectorShape
 from tandem.rollout.state import RolloutState, Step
 
@@ -80,6 +79,7 @@ class Rollouts:
         state = rollout.state if by is None else give_way(rollout.state, by.version, view.now_s)
         replay = self._replays.result(state.candidate) if state.step is Step.REPLAY else None
         observed = observe(self._sources, view, rollout, state, replay=replay)
+        tell_divergence(state, observed.evidence)
         planned = plan(rollout.policy, state, observed)
         after = self._written(rollout, planned.state)
         for action in planned.actions:
@@ -112,7 +112,7 @@ class Rollouts:
         if rollout.state == state and rollout.status == status:
             return rollout
         document = self._context.write_status(rollout.document, status.to_document())
-        _measure(rollout.state, state)
+        _count(rollout.state, state)
         return replace(rollout, document=document, state=state, status=status)
 
     def _do(self, action: Action, view: View, rollout: Rollout, shape: SectorShape) -> None:
@@ -184,15 +184,8 @@ def found_deployments(view: View) -> dict[ObjectKey, Manifest]:
     return {ObjectKey(kind="Deployment", name=document["metadata"]["name"]): document for document in view.deployments.values()}
 
 
-def _measure(before: RolloutState | None, after: RolloutState) -> None:
-    """The series of a rollout whose state was written."""
-    for step in Step:
-        running = step is after.step and step is not Step.DONE
-        telemetry.gauge("operator_rollout_step").labels(sector=after.sector, step=step.value).set(running)
-    gate = next((gate for gate in after.gates if gate.name == QLIKE_GATE), None)
-    p_value = gate.p_value if gate is not None and gate.p_value is not None else math.nan
-    telemetry.gauge("operator_gate_p_value").labels(sector=after.sector).set(p_value)
-    telemetry.gauge("operator_gate_bars").labels(sector=after.sector).set(gate.bars if gate is not None else 0)
+def _count(before: RolloutState | None, after: RolloutState) -> None:
+    """A rollout that has ended with this write."""
     if after.step is Step.DONE and (before is None or before.step is not Step.DONE):
         telemetry.counter("operator_rollouts_total").labels(outcome=after.outcome.value).inc()
 

@@ -14,6 +14,7 @@ from tandem.operator.gather import Sources, gather
 from tandem.operator.queue import WorkQueue
 from tandem.operator.replays import ReplayRuns
 from tandem.operator.rollouts import Looked, Rollouts, found_deployments
+from tandem.operator.sector_measures import SectorMeasures
 from tandem.operator.sector_status import REASONS, Look, news, status_of
 from tandem.operator.upkeep import Upkeep
 from tandem.operator.view import Rollout, View, shape_of
@@ -39,6 +40,7 @@ class Sectors:
         self._sources, self._template, self._replays = sources, template, replays
         self._upkeep = Upkeep(sources.context.cluster, applied=sources.context.objects.put)
         self._rollouts = Rollouts(sources, self._upkeep, replays)
+        self._measures = SectorMeasures()
 
     def register(self, queue: WorkQueue) -> None:
         """SectorModels, a few at once: a look waits for the registry."""
@@ -71,6 +73,10 @@ class Sectors:
         """End what runs beside the looks."""
         self._replays.stop()
 
+    def stand_down(self) -> None:
+        """Another process leads: it tells how the sectors fare."""
+        self._measures.forget()
+
     def _models(self) -> tuple[Manifest, ...]:
         return self._sources.context.objects.all(SECTOR_MODEL)
 
@@ -81,6 +87,7 @@ class Sectors:
         """One look at the SectorModel of this name; the seconds to the next one."""
         view = gather(self._sources, name)
         if view is None:
+            self._measures.forget(name)
             return None
         decision = decide(view)
         shape = shape_of(view, self._template)
@@ -104,6 +111,7 @@ class Sectors:
             scores_trouble=looked.scores_trouble,
             not_applied=(*self._upkeep.trouble(view.sector), *([refused] if refused else [])),
         )
+        self._measures.tell(view, look.state)
         self._report(view, look)
         if failure is not None:
             raise failure
@@ -128,7 +136,7 @@ class Sectors:
 
     def _keep_sector(self, view: View, shape: SectorShape) -> None:
         """What the sector has once. Before anything is taken away: the Service leaves a version first."""
-        if view.conflict or view.acted_on is None:
+        if view.conflict:
             return
         objects = sector_objects(shape, view.acted_on)
         self._upkeep.keep(objects, found_deployments(view))

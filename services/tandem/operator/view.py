@@ -12,11 +12,13 @@ from tandem.domain.forecasts import ModelRef
 from tandem.domain.ids import PairId, SectorId
 from tandem.ports import Manifest
 from tandem.quant.bundle import model_name
+from tandem.rollout.candidates import Wanted
 from tandem.rollout.deployment import ForecasterTemplate
 from tandem.rollout.labels import Owner
 from tandem.rollout.model_rollout import ModelRolloutSpec, ModelRolloutStatus
 from tandem.rollout.observed import ForecasterState, RegisteredVersion, Request
 from tandem.rollout.policy import RolloutPolicy
+from tandem.rollout.registry_names import CANDIDATE
 from tandem.rollout.sector_model import SectorModelSpec, SectorModelStatus
 from tandem.rollout.sector_shape import Autoscaling, ScalerKind, SectorShape
 from tandem.rollout.state import Outcome, RolloutState, Step
@@ -101,6 +103,11 @@ class View:
     def model(self) -> str:
         """The registered model's name."""
         return model_name(self.spec.sector)
+
+    @property
+    def wanted(self) -> Wanted:
+        """What the sector follows."""
+        return Wanted(alias=self.spec.model.alias or CANDIDATE, version=self.spec.model.version or "")
 
     @property
     def acted_on(self) -> ModelRef | None:

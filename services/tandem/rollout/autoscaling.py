@@ -52,6 +52,11 @@ def _autoscaler(shape: SectorShape) -> dict[str, Any]:
     }
 
 
+def _first_shard(shape: SectorShape) -> str:
+    """Each shard has a group of its own for how far it got (forecaster/shares.py); all of them wait for the same ticks."""
+    return f".0of{shape.shards}" if shape.shards > 1 else ""
+
+
 def _scaled_object(shape: SectorShape, version: str) -> dict[str, Any]:
     scaling = shape.autoscaling
     assert scaling is not None
@@ -69,7 +74,7 @@ def _scaled_object(shape: SectorShape, version: str) -> dict[str, Any]:
                     "type": "kafka",
                     "metadata": {
                         "bootstrapServers": shape.template.keda.bootstrap_servers,
-                        "consumerGroup": f"tandem.forecaster.{shape.sector}.{version}",
+                        "consumerGroup": f"tandem.forecaster.{shape.sector}.{version}{_first_shard(shape)}",
                         "topic": f"tandem.ticks.{shape.sector}",
                         "lagThreshold": str(scaling.lag_records),
                         "activationLagThreshold": "0",

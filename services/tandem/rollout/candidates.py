@@ -49,7 +49,7 @@ def choose(
     running = current if current is not None and current.step is not Step.DONE else None
     if versions is None:
         return running.candidate if running else Hold(reason="RegistryUnreachable", message="the model registry does not answer")
-    found = _resolved(wanted, versions, stable)
+    found = named(wanted, versions, stable)
     if isinstance(found, Hold):
         return running.candidate if running and found.reason == NO_CANDIDATE else found
     if running is not None and not _gives_way(running, found.version):
@@ -64,7 +64,8 @@ def _gives_way(running: RolloutState, version: str) -> bool:
     return running.outcome is Outcome.RUNNING and running.step in _REPLACEABLE and version != running.candidate.version
 
 
-def _resolved(wanted: Wanted, versions: Sequence[RegisteredVersion], stable: ModelRef | None) -> RegisteredVersion | Hold:
+def named(wanted: Wanted, versions: Sequence[RegisteredVersion], stable: ModelRef | None) -> RegisteredVersion | Hold:
+    """The version that a sector's alias or pin names, whether it can be used or not; a Hold where it names none."""
     if wanted.version:
         for version in versions:
             if version.version == wanted.version:

@@ -16,7 +16,7 @@ HTTP_PORT = 3000
 # A request in hand may take 10 s (the service's own limit), the last record, its flush and its commit 8 s; the rest is for stopping.
 DRAIN_S_MIN = 20
 # What the operator sets itself for each sector and version: a template that set it would make all forecasters the same.
-OWN_VARIABLES = ("TANDEM_SECTOR", "TANDEM_MODEL_VERSION")
+OWN_VARIABLES = ("TANDEM_SECTOR", "TANDEM_MODEL_VERSION", "TANDEM_SHARDS")
 # What follows from the pod's shape: probes, Services and the writable volume hang on it.
 FIXED_VARIABLES: Mapping[str, str] = {"TANDEM_HOST": "0.0.0.0", "TANDEM_PORT": str(HTTP_PORT)}  # noqa: S104  (within a pod)
 

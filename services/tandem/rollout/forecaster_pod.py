@@ -28,6 +28,7 @@ def settings(model: ModelRef, shape: SectorShape) -> dict[str, str]:
         **FIXED_VARIABLES,
         "TANDEM_SECTOR": shape.sector,
         "TANDEM_MODEL_VERSION": model.version,
+        "TANDEM_SHARDS": str(shape.shards),
         "BENTOML_HOME": "/tmp/bentoml",  # noqa: S108  (the pod's own volume; BentoML wipes its folder of series at each start)
         "BENTOML_DO_NOT_TRACK": "True",
         # One process owns the state on one core; a BLAS with a thread for each core of the node only waits.

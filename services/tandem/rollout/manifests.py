@@ -66,15 +66,15 @@ def version_keys(shape: SectorShape, version: str) -> tuple[ObjectKey, ...]:
     )
 
 
-def sector_objects(shape: SectorShape, acted_on: ModelRef) -> tuple[Manifest, ...]:
-    """The objects that a sector has once; the Service names the version that is acted on."""
-    objects = (
-        sector_service(shape, acted_on),
-        scaler(shape, acted_on.version),
-        network_policy(shape),
-        service_monitor(shape),
-    )
-    return tuple(manifest for manifest in objects if manifest is not None)
+def sector_objects(shape: SectorShape, acted_on: ModelRef | None) -> tuple[Manifest, ...]:
+    """The objects that a sector has once; the Service names the version that is acted on.
+
+    Before there is one, its pods must reach their servers all the same: where everything is denied, a first version without the policy
+    would never be ready, and so never acted on.
+    """
+    always = (network_policy(shape), service_monitor(shape))
+    of_version = () if acted_on is None else (sector_service(shape, acted_on), scaler(shape, acted_on.version))
+    return tuple(manifest for manifest in (*of_version, *always) if manifest is not None)
 
 
 def unwanted_objects(shape: SectorShape, wanted: tuple[Manifest, ...], versions: tuple[str, ...]) -> tuple[ObjectKey, ...]:

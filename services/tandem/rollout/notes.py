@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from tandem.domain.units import utc
 from tandem.rollout.observed import Announce, Evidence, Observed
 from tandem.rollout.registry_names import QUARANTINE_TAG
 from tandem.rollout.state import HISTORY_MAX, GateResult, Moment, Outcome, RolloutState, Step, Verdict
@@ -82,6 +83,16 @@ def bars_of_step(state: RolloutState, evidence: Evidence) -> int:
     """Paired bars since the step began."""
     mark = next((gate for gate in state.gates if gate.name == ENTERED), None)
     return max(0, evidence.bars - mark.bars) if mark is not None else 0
+
+
+def replayed(state: RolloutState, evidence: Evidence) -> str:
+    """Why no bar counts now, to go behind what is waited for: a recording plays what has counted, or was trained on; "" otherwise."""
+    counted_ns = max(evidence.newest_ns, state.evidence_from_ns)
+    if not 0 < evidence.market_ns < counted_ns:
+        return ""
+    # Only times that stay: this is told at each bar, and a text that changes with each of them would be written as often.
+    counted = f"{utc(counted_ns):%Y-%m-%d %H:%M} UTC"
+    return f"; the replay is before {counted}, up to where bars have counted already: none counts until it is past that"
 
 
 def restarted(state: RolloutState, observed: Observed) -> RolloutState:

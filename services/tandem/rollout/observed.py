@@ -52,6 +52,8 @@ class Evidence:
     gates: tuple[GateResult, ...]
     bars: int  # paired so far
     newest_ns: int  # close of the newest paired bar; 0 without any
+    market_ns: int = 0  # event time that the market has reached; 0 where that is not known
+    diverged_share: float | None = None  # of the paired forecasts, beyond divergence_max; None while there are too few
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

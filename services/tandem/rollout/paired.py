@@ -28,6 +28,7 @@ class PairedLosses:
     where both were scored on the same ones.
     log_variance_ratio: (n, p) log of the candidate's variance over the stable version's; NaN where either has none.
     A pair that one of the versions does not hold at all has no column: it cannot be compared.
+    market_ns: event time that the stream which plays now has reached; 0 where that is not known.
     """
 
     close_ns: Times  # (n,) of the bar that was forecast from, strictly rising
@@ -38,6 +39,7 @@ class PairedLosses:
     log_variance_ratio: Matrix
     realised_stable: Matrix | None = None
     realised_candidate: Matrix | None = None
+    market_ns: int = 0
 
     def __post_init__(self) -> None:
         shape = (len(self.close_ns), len(self.pairs))

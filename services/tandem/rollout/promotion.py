@@ -45,7 +45,13 @@ UNKNOWN = Health()
 def judge(losses: PairedLosses, policy: RolloutPolicy, *, candidate: Health = UNKNOWN, stable: Health = UNKNOWN) -> Evidence:
     """Every gate at this look. losses: all bars that count, see RolloutState.evidence_from_ns."""
     gates = (statistical(losses, policy.gate), *operations(losses, policy.operations, candidate=candidate, stable=stable))
-    return Evidence(gates=gates, bars=losses.bars, newest_ns=losses.newest_ns)
+    return Evidence(
+        gates=gates,
+        bars=losses.bars,
+        newest_ns=losses.newest_ns,
+        market_ns=losses.market_ns,
+        diverged_share=diverged_share(losses, policy.operations),
+    )
 
 
 def overall(gates: tuple[GateResult, ...]) -> Verdict:
@@ -187,16 +193,26 @@ def _latency(policy: OperationalPolicy, candidate: Health, stable: Health) -> Ga
 
 
 def _divergence(losses: PairedLosses, policy: OperationalPolicy) -> GateResult:
-    ratios = losses.log_variance_ratio[np.isfinite(losses.log_variance_ratio)]
-    if len(ratios) < FORECASTS_MIN:
-        return _unknown("divergence", f"{len(ratios)} paired forecasts, a verdict from {FORECASTS_MIN} on")
-    beyond = int(np.count_nonzero(np.abs(ratios) > policy.divergence_max))
+    beyond, paired = _diverged(losses, policy)
+    if paired < FORECASTS_MIN:
+        return _unknown("divergence", f"{paired} paired forecasts, a verdict from {FORECASTS_MIN} on")
     reason = (
-        f"{beyond} of {len(ratios)} paired forecasts with a log variance ratio beyond {policy.divergence_max:g}, "
+        f"{beyond} of {paired} paired forecasts with a log variance ratio beyond {policy.divergence_max:g}, "
         f"at most {policy.divergence_share_max:.2%}"
     )
-    wide = beyond / len(ratios) > policy.divergence_share_max
+    wide = beyond / paired > policy.divergence_share_max
     return GateResult(name="divergence", verdict=Verdict.FAIL if wide else Verdict.PASS, reason=reason, bars=losses.bars)
+
+
+def diverged_share(losses: PairedLosses, policy: OperationalPolicy) -> float | None:
+    """Share of the paired forecasts whose log variance ratio is beyond what may be ordinary; None while there are too few for a verdict."""
+    beyond, paired = _diverged(losses, policy)
+    return beyond / paired if paired >= FORECASTS_MIN else None
+
+
+def _diverged(losses: PairedLosses, policy: OperationalPolicy) -> tuple[int, int]:
+    ratios = losses.log_variance_ratio[np.isfinite(losses.log_variance_ratio)]
+    return int(np.count_nonzero(np.abs(ratios) > policy.divergence_max)), len(ratios)
 
 
 def _unknown(name: str, reason: str) -> GateResult:

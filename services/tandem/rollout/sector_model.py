@@ -277,7 +277,7 @@ class SectorModelSpec(Strict):
         default=1,
         ge=0,
         le=REPLICAS_MAX,
-        description="Forecasters of the version that is acted on; 2 keeps a hot standby. An autoscaler sets it.",
+        description="Forecasters of the version that is acted on; they share its pairs and stand by for each other. An autoscaler sets it.",
     )
     autoscaling: AutoscalingSpec = Field(default=AutoscalingSpec(), description="The number of forecasters by load.")
     resources: ResourcesSpec = Field(default=ResourcesSpec(), description="CPU and memory of one forecaster.")

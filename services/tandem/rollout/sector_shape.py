@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from tandem.domain.forecasts import SHARDS
 from tandem.domain.ids import SectorId
 from tandem.rollout.deployment import ForecasterTemplate
 from tandem.rollout.labels import Owner
 
-REPLICAS_MAX = 3  # each replica reads all ticks of its sector: more would only cost
+REPLICAS_MAX = SHARDS  # each replica reads all ticks of its sector and forecasts its shards; one more would have none
 
 
 class ScalerKind(StrEnum):
@@ -50,6 +51,12 @@ class SectorShape:
     tolerations: tuple[Mapping[str, Any], ...] = ()
     pod_annotations: Mapping[str, str] = field(default_factory=dict)
     priority_class_name: str = ""
+
+    @property
+    def shards(self) -> int:
+        """In how many parts the replicas share the pairs. It does not follow their number, so that scaling restarts no pod."""
+        replicas_max = self.autoscaling.replicas_max if self.autoscaling is not None else self.replicas
+        return SHARDS if replicas_max > 1 else 1
 
     @property
     def labels(self) -> dict[str, str]:

@@ -16,6 +16,7 @@ from tandem.rollout.notes import (
     failure,
     noted,
     promotion,
+    replayed,
     restarted,
     warning,
     why_not_ready,
@@ -155,7 +156,8 @@ def _shadow(policy: RolloutPolicy, state: RolloutState, observed: Observed) -> T
         return end(state, observed, Outcome.REFUSED, "GateFailed", failure(evidence), kind="Warning")
     if verdict is Verdict.INCONCLUSIVE:
         if evidence.bars < policy.gate.bars_max:
-            return Turn(state=state, wait=f"no verdict after {evidence.bars} paired bars, at most {policy.gate.bars_max}")
+            wait = f"no verdict after {evidence.bars} paired bars, at most {policy.gate.bars_max}"
+            return Turn(state=state, wait=wait + replayed(state, evidence))
         message = f"no verdict after {evidence.bars} paired bars; version {_stable(state)} stays"
         return end(state, observed, Outcome.INCONCLUSIVE, "GateInconclusive", message)
     if not policy.canary:
@@ -185,7 +187,7 @@ def _canary(policy: RolloutPolicy, state: RolloutState, observed: Observed) -> T
     wanted = policy.canary[state.canary_index].bars if state.canary_index < len(policy.canary) else 0
     seen = bars_of_step(state, evidence)
     if seen < wanted:
-        return Turn(state=state, wait=f"{seen} of {wanted} bars of canary step {state.canary_index + 1}")
+        return Turn(state=state, wait=f"{seen} of {wanted} bars of canary step {state.canary_index + 1}{replayed(state, evidence)}")
     if state.canary_index + 1 < len(policy.canary) and eligible_pairs(state, observed):
         return _canary_step(policy, state, observed, index=state.canary_index + 1)
     return _promote_or_wait(policy, state, observed, f"gates and canary have passed after {evidence.bars} paired bars")
@@ -204,7 +206,7 @@ def _watch(policy: RolloutPolicy, state: RolloutState, observed: Observed) -> Tu
         if evidence is None:
             return Turn(state=state, wait=f"no paired forecasts to look at: {why_unseen(observed)}")
         if (seen := bars_of_step(state, evidence)) < policy.watch_bars:
-            return Turn(state=state, wait=f"{seen} of {policy.watch_bars} bars of the rollback window")
+            return Turn(state=state, wait=f"{seen} of {policy.watch_bars} bars of the rollback window{replayed(state, evidence)}")
     message = f"version {state.candidate.version} has replaced version {_stable(state)}"
     return end(state, observed, Outcome.SUCCEEDED, "RolloutSucceeded", message)
 

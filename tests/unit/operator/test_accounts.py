@@ -64,6 +64,38 @@ def test_the_mode_is_told_once(world: World, declared: str, told: TradingMode) -
     assert list(world.accounts.told(f"trading/{SCOPE}")) == [(ACCOUNT, "paper")]
 
 
+@pytest.mark.parametrize(
+    ("names", "count"),
+    [
+        ({"one": "paper", "two": "second"}, 1),
+        ({"one": "second", "two": "third"}, 0),
+        ({"one": "paper"}, 2),
+        ({}, 2),
+    ],
+    ids=["each of its own", "all of others", "one without a name", "none has a name"],
+)
+def test_only_its_own_books_count_and_those_that_name_nobody(world: World, names: dict[str, str], count: int) -> None:
+    """A second account of the same source has pairs of its own; a book of before there were names may be anyone's."""
+    world.names |= names
+    world.hold("KO-PEP", "one")
+    world.hold("GS-MS", "two")
+    world.apply(paper())
+    world.settle(ACCOUNT, "paper")
+    found = world.get(ACCOUNT, "paper")
+    assert found is not None
+    assert found["status"]["openPairs"] == count
+
+
+def test_a_deletion_does_not_wait_for_another_accounts_pairs(world: World) -> None:
+    world.names["two"] = "second"
+    world.hold("GS-MS", "two")
+    world.apply(paper(deletionPolicy="Flatten"))
+    world.settle(ACCOUNT, "paper")
+    world.delete(ACCOUNT, "paper")
+    world.settle(ACCOUNT, "paper")
+    assert world.get(ACCOUNT, "paper") is None
+
+
 def test_a_looser_record_of_another_hand_is_put_back(world: World) -> None:
     """Somebody wrote Active over Halted."""
     world.apply(paper(mode="Halted"))

@@ -92,6 +92,28 @@ def test_workers_look_at_different_names_side_by_side(queues: Callable[..., Work
     until(lambda: sum(looks.values()) == 3)
 
 
+def test_a_look_that_hangs_holds_up_nobody_else() -> None:
+    """A server that takes a call and never answers: names are still taken at once, from kopf's loop, and other kinds are looked at."""
+    begun, go_on, still_hangs = threading.Event(), threading.Event(), []
+
+    def hanging(_: str) -> None:
+        begun.set()
+        go_on.wait(LIMIT_S)
+
+    queue = WorkQueue(backoff=QUICK)
+    queue.register("Stuck", hanging, workers=1)
+    queue.register("Thing", lambda _: still_hangs.append(not go_on.is_set()))
+    queue.start()
+    queue.resume()
+    queue.add("Stuck", "a")
+    assert begun.wait(LIMIT_S)
+    queue.add_all("Stuck", (f"name-{number}" for number in range(1_000)))
+    queue.add("Thing", "b")
+    until(lambda: still_hangs == [True] and queue.waiting("Stuck") == 1_001)
+    go_on.set()
+    assert queue.stop(LIMIT_S)
+
+
 @pytest.mark.parametrize("error", [Transient("away"), Permanent("refused"), ValueError("nobody foresaw this")])
 def test_a_failure_comes_back_later_each_time_until_it_works(queues: Callable[..., WorkQueue], error: Exception) -> None:
     """Whatever was raised; a success ends the row."""

@@ -1,5 +1,6 @@
 """A sector's life under the operator, in memory: adoption, promotion, refusal, rollback, what people ask, and what goes wrong around it."""
 
+import math
 from typing import Any
 
 import pytest
@@ -80,21 +81,88 @@ def test_a_better_version_takes_over_step_by_step() -> None:
     assert world.events.reasons() == world.events.reasons("ModelRollout") == wanted
 
 
+def sample(name: str, **labels: str) -> float | None:
+    """What the operator's /metrics has of the sector."""
+    return REGISTRY.get_sample_value(f"tandem_operator_{name}", {"sector": "energy"} | labels)
+
+
 def test_a_rollout_is_seen_in_the_metrics() -> None:
     """Its step, how far the gate has looked, and how it ended."""
 
-    def sample(name: str, **labels: str) -> float:
-        return REGISTRY.get_sample_value(f"tandem_operator_{name}", labels) or 0.0
+    def ended() -> float:
+        return REGISTRY.get_sample_value("tandem_operator_rollouts_total", {"outcome": "Succeeded"}) or 0.0
 
-    ended = sample("rollouts_total", outcome="Succeeded")
+    before = ended()
     world = compared(adopted())
     world.run(25)
-    assert sample("rollout_step", sector="energy", step=world.status().phase or "") == 1
-    assert sample("gate_bars", sector="energy") > 0
-    assert 0 <= sample("gate_p_value", sector="energy") <= 1
+    assert sample("rollout_step", step=world.status().phase or "") == 1
+    assert (sample("gate_bars") or 0) > 0
+    assert (sample("gate_sessions") or 0) > 1
+    assert 0 <= (sample("gate_p_value") or -1) <= 1
     world.run()
-    assert sample("rollouts_total", outcome="Succeeded") == ended + 2  # the adoption, and this one
-    assert sum(sample("rollout_step", sector="energy", step=step.value) for step in Step) == 0
+    assert ended() == before + 2  # the adoption, and this one
+    assert sum(sample("rollout_step", step=step.value) or 0 for step in Step) == 0
+
+
+def test_a_new_operator_tells_of_a_rollout_that_stands_still() -> None:
+    """Nothing is written at its looks, as nothing has changed; one that stands by, and a sector that is gone, have no series."""
+    world = compared(adopted())
+    world.look()
+    since_s, bars = sample("rollout_step_since_seconds"), sample("gate_bars")
+    world.sectors.stand_down()
+    assert (sample("rollout_step_since_seconds"), sample("gate_verdict", verdict="Inconclusive"), sample("alias_behind")) == (None,) * 3
+    world.restart()
+    world.look()
+    assert (sample("rollout_step_since_seconds"), sample("gate_bars")) == (since_s, bars)
+    assert sample("rollout_step", step="Shadow") == 1
+    world.cluster.objects.pop(("SectorModel", "energy"))
+    world.look()
+    assert (sample("rollout_step_since_seconds"), sample("rollout_step", step="Shadow"), sample("shadow_divergence")) == (None,) * 3
+
+
+def test_a_second_declaration_of_a_sector_takes_nothing_of_its_series_away() -> None:
+    """The older SectorModel tells; the younger one comes and goes."""
+    world = adopted()
+    world.declare("rival")
+    world.look("rival")
+    world.cluster.objects.pop(("SectorModel", "rival"))
+    world.look("rival")
+    assert sample("alias_behind") == 0
+
+
+def test_an_alias_that_names_another_version_than_is_acted_on_is_told() -> None:
+    """While it is tried, and after it was refused; not once it is acted on, and a registry that is away changes nothing."""
+    world = adopted()
+    world.look()
+    assert sample("alias_behind") == 0
+    world.worse["2"] = 3.0
+    compared(world)
+    assert sample("alias_behind") == 1
+    world.run()
+    assert world.rollout("energy-v2")["status"]["outcome"] == "Refused"
+    assert sample("alias_behind") == 1
+    world.registry.register("3", "candidate")
+    world.faults.away.add("registry")
+    world.look()
+    assert sample("alias_behind") == 1
+    world.faults.away.clear()
+    world.run()
+    assert world.status().stable_version == "3"
+    assert sample("alias_behind") == 0
+
+
+def test_a_candidate_that_diverges_is_told_until_the_next_one_begins() -> None:
+    """Also where that has ended its rollout a moment later: a share that vanished with the refusal would reach nobody."""
+    world = adopted(spec={"rollout": POLICY | {"gate": POLICY["gate"] | {"barsMin": 60}}})  # of two pairs 100 forecasts are 50 bars
+    world.diverging["2"] = 0.5
+    compared(world)
+    world.run()
+    assert "divergence" in world.registry.held["2"].quarantined
+    assert sample("shadow_divergence") == pytest.approx(0.5, abs=0.05)
+    world.unready.add("3")
+    world.registry.register("3", "candidate")
+    world.run(until="Warm")
+    assert math.isnan(sample("shadow_divergence") or 0.0)
 
 
 def test_the_version_before_the_previous_one_goes_with_the_next_success() -> None:

@@ -1,6 +1,7 @@
 """The objects that the operator keeps for a sector: valid for Kubernetes, and with the properties that serving hangs on."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import kubernetes_validate
@@ -68,6 +69,12 @@ def test_every_object_is_labelled_and_owned(name: str) -> None:
         assert [owner["uid"] for owner in metadata["ownerReferences"]] == [OWNER.uid]
 
 
+def test_a_first_version_may_reach_its_servers_before_it_is_acted_on() -> None:
+    """Where a policy denies everything else, a forecaster without its own would wait for MLflow for ever."""
+    kinds = [manifest["kind"] for manifest in sector_objects(SHAPES["full"], None)]
+    assert kinds == ["NetworkPolicy", "ServiceMonitor"]
+
+
 def test_a_pod_runs_unprivileged_on_a_read_only_root() -> None:
     """The restricted Pod Security Standard, and no token of the cluster."""
     pod = everything(SHAPES["full"])["Deployment"]["spec"]["template"]["spec"]
@@ -122,6 +129,14 @@ def test_two_versions_share_no_pod_and_no_name() -> None:
         assert selector.items() <= labels.items()
         assert objects[2]["spec"]["selector"] == selector
         assert objects[3]["spec"]["selector"]["matchLabels"] == selector
+
+
+@pytest.mark.parametrize(
+    ("given", "shards"), [({}, "1"), ({"replicas": 2}, "12"), ({"replicas": 6}, "12"), ({"autoscaling": Autoscaling(replicas_max=2)}, "12")]
+)
+def test_replicas_share_a_number_of_shards_that_does_not_follow_theirs(given: dict[str, Any], shards: str) -> None:
+    """Scaling must not restart the pods."""
+    assert everything(replace(SHAPES["minimal"], **given))["ConfigMap"]["data"]["TANDEM_SHARDS"] == shards
 
 
 def test_a_promotion_moves_the_sector_service_and_nothing_else_of_it() -> None:
@@ -181,16 +196,16 @@ def test_the_scaler_scales_the_sector_model(name: str, kind: str | None) -> None
 def test_keda_watches_the_group_of_the_version_that_is_acted_on() -> None:
     """A candidate's lag while it rebuilds its state must not scale the sector."""
     (trigger,) = everything(SHAPES["keda"])["ScaledObject"]["spec"]["triggers"]
-    assert trigger["metadata"]["consumerGroup"] == "tandem.forecaster.energy.7"
+    assert trigger["metadata"]["consumerGroup"] == "tandem.forecaster.energy.7.0of12"
     assert trigger["metadata"]["topic"] == "tandem.ticks.energy"
     assert trigger["metadata"]["bootstrapServers"] == "desk-kafka.trading.svc:9092"
     assert trigger["metadata"]["allowIdleConsumers"] == "true"
 
 
-@pytest.mark.parametrize(("replicas_min", "replicas_max"), [(0, 2), (3, 2), (1, 4)])
+@pytest.mark.parametrize(("replicas_min", "replicas_max"), [(0, 2), (3, 2), (1, 13)])
 def test_autoscaling_is_bounded(replicas_min: int, replicas_max: int) -> None:
-    """Each replica reads all of its sector: more than three never help."""
-    with pytest.raises(ValueError, match="must be 1 <= min <= max <= 3"):
+    """Each replica reads all of its sector: one more than there are shards has nothing to do."""
+    with pytest.raises(ValueError, match="must be 1 <= min <= max <= 12"):
         Autoscaling(replicas_min=replicas_min, replicas_max=replicas_max)
 
 

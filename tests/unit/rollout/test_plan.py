@@ -537,6 +537,34 @@ def test_no_canary_begins_while_its_pairs_are_not_known(changes: dict[str, Any],
     assert (found.state.step, wait in found.wait) == (Step.SHADOW, True)
 
 
+@pytest.mark.parametrize(
+    ("market_ns", "evidence_from_ns", "told"),
+    [
+        pytest.param(0, 0, False, id="not known"),
+        pytest.param(1_050 * 10, 0, False, id="at bars that are new"),
+        pytest.param(1_049 * 10, 0, True, id="at bars that have counted"),
+        pytest.param(1_060 * 10, 1_070 * 10, True, id="at bars of the training"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("step", "seen", "counts"),
+    [
+        (Step.SHADOW, look(), "no verdict after 1050 paired bars, at most 5000"),
+        (Step.CANARY, look(pointer=pointer(canary=CANARY_1)), "0 of 10 bars of canary step 1"),
+        (Step.WATCH, look(pointer=pointer(CANDIDATE, epoch=7, previous=STABLE)), "0 of 20 bars of the rollback window"),
+    ],
+)
+def test_a_repeated_replay_is_named_as_what_is_waited_for(
+    step: Step, seen: Observed, counts: str, *, market_ns: int, evidence_from_ns: int, told: bool
+) -> None:
+    """A bar counts once: a person who waits for a canary must be told that none will come until the recording is past what has counted."""
+    policy = replace(POLICY, gate=replace(POLICY.gate, bars_max=5_000))
+    before = state(step, bars=1_050, promoted_epoch=7, evidence_from_ns=evidence_from_ns)
+    found = plan(policy, before, replace(seen, forecasters=BOTH, evidence=replace(evidence(bars=1_050), market_ns=market_ns)))
+    rest = "; the replay is before 1970-01-01 00:00 UTC, up to where bars have counted already: none counts until it is past that"
+    assert (found.state.step, found.wait) == (step, counts + rest * told)
+
+
 def test_the_history_is_bounded() -> None:
     """A forecaster that comes and goes for ever fills no object."""
     current = state(Step.CANARY, bars=1)
