@@ -1,0 +1,1 @@
+"""The page for people: Streamlit over the portfolio's API and the database, which it only reads."""

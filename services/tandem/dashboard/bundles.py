@@ -1,0 +1,92 @@
+"""The browser's code: kept compressed in memory, and named with the page that needs it.
+
+Streamlit reads each file from its disk for each reader, sends it as it is (ten megabytes for a first visit), and lets the browser ask for
+the code of charts when it is sent the first chart. Named with the page, it comes and is made ready while Streamlit begins.
+"""
+
+import gzip
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import streamlit
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+STATIC = Path(streamlit.__file__).parent / "static"
+_ENTRY = "index.html"
+_CHART, _TABLE = "/PlotlyChart.tsx", "/ReadOnlyGrid.tsx"
+# What a page draws in any case; of others it depends on what is there.
+_DRAWS: Mapping[str, tuple[str, ...]] = {
+    "/": (_CHART,),
+    "/pairs": (_CHART, _TABLE),
+    "/portfolio": (_CHART, _TABLE),
+    "/models": (_CHART, _TABLE),
+    "/data": (_CHART, _TABLE),
+    "/companies": (_CHART,),
+}
+_NAMED_BYTES_MIN = 100_000  # smaller ones would take the browser's few connections from what it needs first
+_TYPES = {".js": "text/javascript", ".css": "text/css"}
+_LEVEL = 6  # above it, half the time more for a hundredth of the size
+_HEADERS = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding", "Cache-Control": "public, immutable, max-age=31536000"}
+
+
+class Bundles:
+    """Middleware before Streamlit: sends the code that pages draw with, and adds to a page which of it will be needed."""
+
+    def __init__(self, app: ASGIApp, static: Path = STATIC) -> None:
+        self._app = app
+        files = _files(static)
+        held = {name for names in files.values() for name in names}
+        self._packed = {f"/{name}": gzip.compress((static / name).read_bytes(), _LEVEL) for name in held}
+        first = set(files.get(_ENTRY, ()))
+        self._links = {
+            page: _links(static, [name for one in draws for name in files.get(one, ()) if name not in first])
+            for page, draws in _DRAWS.items()
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or pass on."""
+        path = scope["path"] if scope["type"] == "http" and scope["method"] == "GET" else ""
+        packed, link = self._packed.get(path), self._links.get(path, "")
+        if packed is not None and "gzip" in Headers(scope=scope).get("Accept-Encoding", ""):
+            await Response(packed, media_type=_TYPES[Path(path).suffix], headers=_HEADERS)(scope, receive, send)
+            return
+
+        async def naming(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 200:
+                MutableHeaders(scope=message).append("Link", link)
+            await send(message)
+
+        await self._app(scope, receive, naming if link else send)
+
+
+def _files(static: Path) -> dict[str, list[str]]:
+    """What the entry, a chart and a table consist of; nothing where Streamlit's list of its files cannot be read."""
+    try:
+        manifest = json.loads((static / "manifest.json").read_text())
+        found = {}
+        for name in (_ENTRY, _CHART, _TABLE):
+            keys = [each for key in manifest if key.endswith(name) for each in _imported(manifest, key)]
+            files = (manifest[key]["file"] for key in dict.fromkeys(keys))
+            found[name] = [file for file in files if Path(file).suffix in _TYPES and (static / file).is_file()]
+        return found
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _imported(manifest: Mapping[str, Any], key: str, seen: set[str] | None = None) -> Iterator[str]:
+    """A file and all that it imports, each once."""
+    seen = set() if seen is None else seen
+    if key not in seen:
+        seen.add(key)
+        yield key
+        for each in manifest[key].get("imports", ()):
+            yield from _imported(manifest, each, seen)
+
+
+def _links(static: Path, names: list[str]) -> str:
+    large = [name for name in dict.fromkeys(names) if (static / name).stat().st_size >= _NAMED_BYTES_MIN]
+    return ", ".join(f"<./{name}>; rel=modulepreload; as=script; crossorigin" for name in large)
