@@ -7,14 +7,19 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
+from tandem.local.records import read_records
+
 _ARGS = ("--sector", "consumer", "--sector", "financial", "--train-from", "2013-01-01", "--from", "2017-01-01", "--to", "2017-10-01")
 _RUN_S = 420  # about 60 s on an idle machine of two cores
+_KEYS = {"APCA-API-KEY-ID": "any", "APCA-API-SECRET-KEY": "any"}
 
 
 def _free_port_base() -> int:
@@ -46,9 +51,11 @@ def _start(folder: Path, *more: str) -> "subprocess.Popen[bytes]":
         str(_free_port_base()),
         *more,
     ]
+    # Servers that somebody's environment names would be used instead of the demo's own.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("TANDEM_") and name != "MLFLOW_TRACKING_URI"}
     log = (folder / "log").open("wb")
     with log:
-        return subprocess.Popen(argv, stdout=log, stderr=log, env=os.environ | {"COLUMNS": "200"})
+        return subprocess.Popen(argv, stdout=log, stderr=log, env=env | {"COLUMNS": "200"})
 
 
 def _report(folder: Path) -> dict[str, Any]:
@@ -110,3 +117,35 @@ def test_an_interrupt_stops_every_child(tmp_path_factory: pytest.TempPathFactory
     _, alive = psutil.wait_procs(children, timeout=5)
     assert alive == []
     assert "Traceback" not in (folder / "log").read_text()
+
+
+def test_a_replay_that_begins_again_ends_no_demo(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Neither in its midst nor after its end: the portfolio goes over to the new account, and the report is of the replay that ended."""
+    folder = tmp_path_factory.mktemp("again")
+    process, log = _start(folder, "--keep"), folder / "log"
+
+    def until(holds: Callable[[], bool], limit_s: float = _RUN_S) -> None:
+        deadline_s = time.monotonic() + limit_s
+        while not holds():
+            assert process.poll() is None, log.read_text()[-4000:]
+            assert time.monotonic() < deadline_s, log.read_text()[-4000:]
+            time.sleep(0.05)
+
+    try:
+        until(lambda: "the replay starts" in log.read_text())
+        (port,) = (record.port for record in read_records(folder / "home" / "run") if record.name == "recycler")
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}/tandem/v1", headers=_KEYS, timeout=20, trust_env=False) as market:
+            until(lambda: market.get("/replay").json()["bars"] >= 5)
+            market.post("/replay/seek", json={"to": "2017-02-01"}).raise_for_status()
+            until(lambda: "everything stays up" in log.read_text())
+            told = " ".join(log.read_text().split())
+            assert "ledger equals broker yes" in told
+            ended = market.get("/replay").json()
+            assert f"{ended['ticks_sent']:,} replayed, {ended['ticks_sent']:,} in Kafka, 0 doubled" in told
+            market.post("/replay/seek", json={"to": "2017-09-01"}).raise_for_status()
+            until(lambda: (now := market.get("/replay").json())["replay_id"] != ended["replay_id"] and now["state"] == "ended")
+            until(lambda: not market.get("/replay").json()["late"])
+    finally:
+        process.send_signal(signal.SIGINT)
+        code = process.wait(60)
+    assert code == 0, log.read_text()[-4000:]

@@ -1,24 +1,18 @@
 """`tandem up --detach`, `tandem status` and `tandem down` as a user calls them."""
 
 import json
-import os
-import random
 import shutil
-import socket
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import psutil
 import pytest
 
+from platform_command import free_base, tandem
 from tandem.adapters.control_log import read_control
 
-ROOT = Path(__file__).parents[2]
-SERVERS, SERVICES = {"postgres", "redis", "kafka", "mlflow"}, {"recycler", "ingestor", "recorder", "portfolio"}
+SERVERS, SERVICES = {"postgres", "redis", "kafka", "mlflow"}, {"recycler", "ingestor", "recorder", "portfolio", "dashboard"}
 
 
 @pytest.fixture
@@ -28,22 +22,6 @@ def own_home() -> Iterator[Path]:
     path.chmod(0o711)
     yield path
     shutil.rmtree(path)
-
-
-def tandem(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run the command in an environment that names no server."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("TANDEM_") and name != "MLFLOW_TRACKING_URI"}
-    command = [sys.executable, "-m", "tandem.cli.main", *arguments, "--home", str(home)]
-    return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=False, timeout=500)
-
-
-def free_base() -> int:
-    """A port base whose ports nobody uses now."""
-    while True:
-        base = random.randrange(20_000, 32_000, 64)
-        with closing(socket.socket()) as probe:
-            if all(probe.connect_ex(("127.0.0.1", base + offset)) for offset in (*range(5), *range(10, 14))):
-                return base
 
 
 def lives(pid: int) -> bool:
@@ -76,7 +54,7 @@ def test_up_status_down(own_home: Path) -> None:
     finally:
         down = tandem(own_home, "down")
     assert down.returncode == 0, down.stderr
-    assert "all 8 processes are gone" in down.stdout
+    assert "all 9 processes are gone" in down.stdout
     assert not [pid for pid in (status["supervisor_pid"], *(p["pid"] for p in status["processes"])) if lives(pid)]
     after = tandem(own_home, "status")
     assert (after.returncode, "nothing runs on" in after.stdout) == (1, True)

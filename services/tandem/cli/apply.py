@@ -59,6 +59,7 @@ def delete(
     kind: Annotated[str, typer.Argument(help="`pair`.")],
     name: Annotated[str, typer.Argument(help="The pair, e.g. KO-PEP.")],
     home: Home = None,
+    json: Json = False,
 ) -> None:
     """Withdraw a declared pair."""
     if kind.lower() not in _KINDS:
@@ -74,7 +75,10 @@ def delete(
         writer.flush()
     finally:
         writer.close()
-    typer.echo(f"pair {spec.pair} deleted")
+    if json:
+        print_json([_subject(spec) | {"result": "deleted"}])
+    else:
+        typer.echo(f"pair {spec.pair} deleted")
 
 
 def _texts(names: list[str]) -> list[tuple[str, str]]:

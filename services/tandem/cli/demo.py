@@ -1,5 +1,8 @@
 """`tandem demo`: the whole platform over recorded data, with a live display and a summary at the end."""
 
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -10,32 +13,42 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from tandem import settings as settings_module
+from tandem.cli.output import print_json
 from tandem.domain.errors import BadSetting, TandemError
 from tandem.domain.units import utc
 from tandem.local.demo import Demo, DemoOptions
-from tandem.local.demo import Progress as ReplayProgress
 from tandem.local.endpoints import PORT_BASE
+from tandem.local.replay_watch import Progress as ReplayProgress
 from tandem.local.report import Report, lines
+
+_CHECK_S = 0.5
 
 
 def demo(  # noqa: PLR0917  (Typer passes options by name)
     data: Annotated[
         Path | None, typer.Option(help="Parquet of trades, bars or daily closes; without it 20 US stocks, daily, 1990-2022.")
     ] = None,
-    replay_from: Annotated[str | None, typer.Option("--from", help="Start of the replay; training ends here. YYYY-MM-DD.")] = None,
-    replay_to: Annotated[str | None, typer.Option("--to", help="End of the replay, exclusive.")] = None,
-    train_from: Annotated[str | None, typer.Option(help="Start of training; the file's first tick by default.")] = None,
-    bar: Annotated[str | None, typer.Option(help="1min, 5min or 1d; by default what suits the file.")] = None,
-    speed: Annotated[str, typer.Option(help="A factor of real time, or max.")] = "max",
+    replay_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="Start of the replay; training ends here. YYYY-MM-DD; default: 2017-01-01, of --data after 60 % of its sessions."
+        ),
+    ] = None,
+    replay_to: Annotated[str | None, typer.Option("--to", help="End of the replay, exclusive; default: the end of the data.")] = None,
+    train_from: Annotated[str | None, typer.Option(help="Start of training; default: 2012-01-01, of --data its first tick.")] = None,
+    bar: Annotated[str | None, typer.Option(help="Length of a bar: 1min, 5min or 1d; default: what suits the file.")] = None,
+    speed: Annotated[str, typer.Option(help="Times real time, or max: as fast as the services decide.")] = "max",
     pair: Annotated[list[str] | None, typer.Option(help="Declare a further pair, e.g. IBM-SPY; may be repeated.")] = None,
     sector: Annotated[list[str] | None, typer.Option(help="Only this sector; may be repeated.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the report here as JSON.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of training; by default that of config/training.yaml.")] = None,
     home: Annotated[Path, typer.Option(help="Folder of the run; emptied at start if an earlier demo made it.")] = Path("var/demo"),
-    port_base: Annotated[int, typer.Option(help="First of the ports that the platform listens on.")] = PORT_BASE,
+    port_base: Annotated[int, typer.Option(envvar="TANDEM_PORT_BASE", help="First of the ports that the platform listens on.")] = PORT_BASE,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, and everything else on stderr.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="With a dashboard, and after the replay everything stays until Ctrl-C.")] = False,
 ) -> None:
     """Train on the past of recorded data, replay what follows through the whole platform, and report."""
-    console = Console(stderr=False, highlight=False)
+    console = Console(stderr=json, highlight=False)
     options = DemoOptions(
         home=home,
         data=data,
@@ -52,7 +65,7 @@ def demo(  # noqa: PLR0917  (Typer passes options by name)
     try:
         if report is not None and not report.resolve().parent.is_dir():
             raise BadSetting(f"--report {report}: there is no folder {report.resolve().parent}")
-        done = _run(console, options)
+        done = _run(console, options, keep=keep)
         if report is not None:
             report.write_bytes(orjson.dumps(done.document(), option=orjson.OPT_INDENT_2))
     except TandemError as error:
@@ -61,14 +74,17 @@ def demo(  # noqa: PLR0917  (Typer passes options by name)
     except KeyboardInterrupt as error:
         console.print("stopped")
         raise typer.Exit(130) from error
-    _print(console, done)
+    if json:
+        print_json(done.document())
+    elif not keep:
+        _print(console, done)
     if report is not None:
         console.print(f"report: {report}")
     if not done.ledger_equals_broker or done.ticks_replayed != done.ticks_in_kafka:
         raise typer.Exit(1)
 
 
-def _run(console: Console, options: DemoOptions) -> Report:
+def _run(console: Console, options: DemoOptions, *, keep: bool) -> Report:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
     with Progress(*columns, console=console, transient=True) as display:
         task = display.add_task("starting", total=1.0, note="")
@@ -85,7 +101,16 @@ def _run(console: Console, options: DemoOptions) -> Report:
                 note += f", waiting for {', '.join(now.waiting_for)}"
             display.update(task, completed=now.share, description=f"replay {day}", note=note)
 
-        return Demo(options=options, settings=settings_module.load(), say=say, show=show).run()
+        def stay(report: Report, check: Callable[[], None]) -> None:
+            display.stop()
+            _print(console, report)
+            console.print("everything stays up: Ctrl-C stops it")
+            with suppress(KeyboardInterrupt):
+                while True:
+                    check()
+                    time.sleep(_CHECK_S)
+
+        return Demo(options=options, settings=settings_module.load(), say=say, show=show, keep=stay if keep else None).run()
 
 
 def _print(console: Console, report: Report) -> None:

@@ -1,4 +1,4 @@
-"""What is made from the code, so that it cannot tell anything else: reference pages, and the chart's definitions and dashboard.
+"""What is made from the code, so that it cannot tell anything else: reference pages, and the chart's definitions and dashboards.
 
 `make generate` writes them, `make verify` compares. Called as `python -m tandem.cli.generate` in the repository's root, and by verify.py.
 """
@@ -12,17 +12,22 @@ import yaml
 from pydantic import AliasChoices, BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from tandem.adapters.telemetry import METRICS
+from tandem.adapters.series import METRICS, served_by
+from tandem.adapters.series_labels import LABELS
 from tandem.adapters.yaml_documents import write_atomically
-from tandem.cli import chart_values
-from tandem.cli.dashboards import dashboard
+from tandem.cli import api_page, chart_values, command_page, flow_picture
+from tandem.cli.dashboards import build
+from tandem.cli.rules import build as rules
+from tandem.cli.silent_series import EVENTUAL, SILENT
 from tandem.rollout.crd import KINDS, Kind, definitions
 from tandem.rollout.resources import API_VERSION, ChangeRule, Rule, Strict
 from tandem.settings import Settings
 
 REFERENCE = Path("docs/reference")
+PICTURE = Path("docs/img/flow.svg")
 DEFINITIONS = Path("charts/tandem/files/crds")
-DASHBOARD = Path("charts/tandem/files/dashboards/tandem.json")
+DASHBOARDS = Path("charts/tandem/files/dashboards")
+RULES = (Path("config/prometheus/rules.yaml"), Path("charts/tandem/files/rules/tandem.yaml"))
 _MADE = "<!-- Made by `make generate`. Edit the code instead. -->\n"
 _YAML_WIDTH = 140
 
@@ -30,13 +35,42 @@ _YAML_WIDTH = 140
 def generated(root: Path) -> dict[Path, str]:
     """Every generated file: its path under the repository's root, and its text."""
     kinds = {DEFINITIONS / name: _yaml(document) for name, document in definitions().items()}
-    return pages() | kinds | {DASHBOARD: dashboard(), REFERENCE / "chart.md": chart_page((root / chart_values.VALUES).read_text())}
+    dashboards = {DASHBOARDS / name: text for name, text in build.documents().items()}
+    prometheus = {path: rules.document() for path in RULES}
+    return pages() | kinds | dashboards | prometheus | {REFERENCE / "chart.md": chart_page((root / chart_values.VALUES).read_text())}
 
 
 def pages() -> dict[Path, str]:
-    """Every generated page that is made of code alone."""
+    """Every generated page, and its picture, that is made of code alone."""
     kinds = {REFERENCE / f"{kind.name.lower()}.md": kind_page(kind) for kind in KINDS}
-    return {REFERENCE / "settings.md": settings_page(), REFERENCE / "metrics.md": metrics_page(), **kinds}
+    api = {REFERENCE / "api.md": http_page(), REFERENCE / "openapi.json": api_page.openapi_json()}
+    return {
+        REFERENCE / "settings.md": settings_page(),
+        REFERENCE / "metrics.md": metrics_page(),
+        REFERENCE / "cli.md": cli_page(),
+        PICTURE: flow_picture.picture(),
+        **api,
+        **kinds,
+    }
+
+
+def cli_page() -> str:
+    """The command `tandem`, from its sub-commands."""
+    return _page(
+        "The command tandem",
+        "Every sub-command with its arguments and options; `--help` behind any of them tells the same. A wrong use ends with exit code 2, "
+        "a failure with 1 and a line that says what was found and what is allowed.",
+        command_page.page(),
+    )
+
+
+def http_page() -> str:
+    """The portfolio's HTTP API, from its app."""
+    return _page(
+        "HTTP API of the portfolio",
+        "[docs/api.md](../api.md) tells how to use it; [openapi.json](openapi.json) is the same for programs.",
+        api_page.page(),
+    )
 
 
 def settings_page() -> str:
@@ -51,17 +85,41 @@ def settings_page() -> str:
 
 
 def metrics_page() -> str:
-    """All Prometheus series, from adapters/telemetry.py."""
+    """All Prometheus series, from adapters/series.py."""
     rows = [
-        (f"`tandem_{name}`", metric.kind, ", ".join(f"`{label}`" for label in metric.labels) or "none", metric.help)
+        (
+            f"`tandem_{name}`",
+            metric.kind,
+            metric.unit,
+            ", ".join(f"`{label}`" for label in metric.labels) or "none",
+            _served(name),
+            metric.help,
+        )
         for name, metric in sorted(METRICS.items())
+    ]
+    bounds = [(f"`{name}`", bound.values, str(bound.at_most)) for name, bound in sorted(LABELS.items())]
+    reasons = {**SILENT, **EVENTUAL}
+    silent = [
+        (", ".join(f"`{name}`" for name in sorted(reasons) if reasons[name] == reason), reason)
+        for reason in dict.fromkeys(reasons.values())
     ]
     return _page(
         "Metrics",
         "Each service serves the series of its part at `/metrics`. "
         "Counters also have a `_created` series, histograms `_bucket`, `_sum` and `_count`.",
-        _table(("Series", "Kind", "Labels", "Meaning"), rows),
+        _table(("Series", "Kind", "Unit", "Labels", "Served by", "Meaning"), rows)
+        + "\n## Labels\n\nHow many values a label may have in one series of one process; a test of processes that trade holds it.\n\n"
+        + _table(("Label", "Values", "At most"), bounds)
+        + "\n## Series that may be silent\n\n"
+        + "Without Kubernetes, on a recycled market of daily bars where nothing goes wrong, these have no samples; panels and rules over "
+        "them show nothing. All others have something to show there, which a test with a real Prometheus holds.\n\n"
+        + _table(("Series", "Why"), silent),
     )
+
+
+def _served(name: str) -> str:
+    services = served_by(name)
+    return "every service" if len(services) > 1 else services[0]
 
 
 def chart_page(values: str) -> str:

@@ -44,6 +44,7 @@ LOCKS = (
     Lock(name="build", source="build.in"),
     # One for each image, by the name of the Dockerfile's target.
     Lock(name="services", extras=("services",)),
+    Lock(name="dashboard", extras=("dashboard",)),
     Lock(name="forecaster", extras=("forecaster",)),
     Lock(name="operator", extras=("operator",)),
     Lock(name="trainer", extras=("train",)),

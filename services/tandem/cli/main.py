@@ -1,6 +1,7 @@
 """The command `tandem`: a table of sub-commands, each imported only when it is called, so that `tandem --help` answers at once.
 
-Decides how errors end a command: one line on stderr and exit code 1; a wrong use of the command exits with 2.
+Decides how errors end a command: one line on stderr, where it helps a second one with the next step, and exit code 1; a wrong use of the
+command exits with 2. Shells complete it: `tandem --install-completion`.
 """
 
 from importlib import import_module
@@ -10,6 +11,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from tandem.cli import examples
+from tandem.cli.output import print_error
 from tandem.domain.errors import TandemError
 
 
@@ -28,7 +31,11 @@ PARTS: dict[str, Part] = {
     "up": Part("tandem.cli.platform", "up", "Start the platform on this machine.", _RUN),
     "down": Part("tandem.cli.platform", "down", "Stop it.", _RUN),
     "status": Part("tandem.cli.platform", "status", "What runs, where, and whether it is ready.", _RUN),
-    "apply": Part("tandem.cli.apply", "apply", "Declare pairs from manifests (files, folders or standard input).", _DECLARE),
+    "top": Part("tandem.cli.top", "top", "Processes, lag, pairs, positions, equity and alerts on one screen.", _RUN),
+    "doctor": Part("tandem.cli.doctor", "doctor", "What is missing or wrong on this machine, and what to do.", _RUN),
+    "backup": Part("tandem.cli.backup", "backup", "Save ledger, model registry and Kafka topics to a folder.", _RUN),
+    "restore": Part("tandem.cli.restore", "restore", "Bring a backup back into an empty platform, and verify the ledger.", _RUN),
+    "apply": Part("tandem.cli.apply", "apply", "Declare pairs and accounts from manifests (files, folders, standard input).", _DECLARE),
     "delete": Part("tandem.cli.apply", "delete", "Withdraw a declared pair.", _DECLARE),
     "symbols": Part("tandem.cli.symbols", "app", "Symbols of the sectors: show, add, remove, switch presets.", _DECLARE),
     "sectors": Part("tandem.cli.sectors", "app", "Sectors: show them, choose the active ones.", _DECLARE),
@@ -37,12 +44,19 @@ PARTS: dict[str, Part] = {
     "positions": Part("tandem.cli.book", "positions", "Positions of the book.", _LOOK),
     "forecast": Part("tandem.cli.book", "forecast", "The current forecast of a pair, from its sector's forecaster.", _LOOK),
     "models": Part("tandem.cli.models", "app", "Rankings, trends, training history, variance stability, decisions.", _LOOK),
+    "verify": Part("tandem.cli.verify_run", "verify", "Compare Kafka, ledger and exchange of a run, invariant by invariant.", _LOOK),
+    "audit": Part(
+        "tandem.cli.audit", "audit", "How an order came about, from the ticks to the ledger; whether the record is whole.", _LOOK
+    ),
+    "export": Part("tandem.cli.export", "export_tables", "Tables of the ledger, the recorder and the trainer as CSV or Parquet.", _LOOK),
     "rollout": Part("tandem.cli.rollout", "app", "Rollouts of new model versions: start, watch, promote, roll back.", _RUN),
+    "deadletter": Part("tandem.cli.deadletter", "app", "What could not be used and why; give it a second try.", _LOOK),
+    "download": Part("tandem.cli.download", "download", "History through alpaca-py into Parquet and Postgres; resumes.", _RESEARCH),
     "screen": Part("tandem.cli.screen", "screen", "Test every pair of a universe, choose, and see what persists.", _RESEARCH),
     "backtest": Part("tandem.cli.backtest", "backtest", "Train and trade recorded data window by window; writes a tear sheet.", _RESEARCH),
     "research": Part("tandem.research.cli", "app", "Forecasts of volatility against their baselines: paper, spx, spread.", _RESEARCH),
     "recycler": Part("tandem.recycler.cli", "app", "Serve recorded data as if it were Alpaca, with a paper exchange.", _PARTS),
-    "train": Part("tandem.trainer.cli", "train", "Train a sector's model and register it.", _PARTS),
+    "train": Part("tandem.cli.train", "train", "Train a sector's model and register it.", _PARTS),
     "tune": Part("tandem.trainer.tuning_cli", "tune", "Search a sector's hyperparameters, alone or with other workers.", _PARTS),
     "rebaseline": Part("tandem.trainer.rebaseline_cli", "rebaseline", "The pre-market run: candidates for sectors that need one.", _PARTS),
 }
@@ -62,10 +76,10 @@ def command_of(name: str) -> Any:
         typer.echo(f"error: tandem {name} cannot run: {reason}", err=True)
         raise typer.Exit(1) from error
     if isinstance(found, typer.Typer):
-        return get_command(found)
+        return examples.told(f"tandem {name}", get_command(found))
     single = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
     single.command(name)(found)
-    return get_command(single)
+    return examples.told(f"tandem {name}", get_command(single))
 
 
 class _LazyCommand(TyperCommand):
@@ -87,12 +101,12 @@ class _Parts(TyperGroup):
         try:
             return super().invoke(ctx)
         except TandemError as error:
-            typer.echo(f"error: {error}", err=True)
+            print_error(error)
             raise typer.Exit(1) from error
 
 
 # Locals are never shown with a traceback: they may hold a password.
-app = typer.Typer(cls=_Parts, no_args_is_help=True, pretty_exceptions_show_locals=False, add_completion=False, name="tandem")
+app = typer.Typer(cls=_Parts, no_args_is_help=True, pretty_exceptions_show_locals=False, name="tandem")
 
 
 def _print_version(wanted: bool) -> None:

@@ -46,7 +46,7 @@ def trends(sector: Sector = "", day: Day = "", home: Home = None, json: Json = F
 def history(
     sector: Sector = "",
     pair: Annotated[str, typer.Option(help="Trainings that hold this pair, with its fitted numbers.")] = "",
-    limit: Annotated[int, typer.Option(min=1, max=1000)] = _LIMIT,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, the newest.")] = _LIMIT,
     home: Home = None,
     json: Json = False,
 ) -> None:
@@ -65,7 +65,10 @@ def stability(sector: Sector = "", home: Home = None, json: Json = False) -> Non
 
 @app.command()
 def decisions(
-    sector: Sector = "", limit: Annotated[int, typer.Option(min=1, max=1000)] = _LIMIT, home: Home = None, json: Json = False
+    sector: Sector = "",
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, the newest.")] = _LIMIT,
+    home: Home = None,
+    json: Json = False,
 ) -> None:
     """What each pre-market run decided and why, newest first."""
     rows = DecisionLog(postgres_url(settings_of(home))).recent(sector=sector, limit=limit)

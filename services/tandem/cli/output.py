@@ -1,10 +1,24 @@
 """How commands print: a table for people, JSON for programs, remarks on stderr so that they never mix with either."""
 
+import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 import orjson
 import typer
+
+from tandem.domain.errors import BadSetting, InvariantBroken, TandemError, Transient
+
+# What to do about an error that does not say it itself, the first kind that fits.
+_NEXT_STEPS: tuple[tuple[type[TandemError], str], ...] = (
+    (BadSetting, "`tandem doctor` checks all settings; docs/reference/settings.md tells what each may be"),
+    (Transient, "`tandem doctor` tells which server is away and what to do; then try again"),
+    (InvariantBroken, "stop trading (the kill switch, docs/operations.md), and look at `tandem verify` and `tandem audit --check`"),
+)
+_TELLS_A_STEP = "`"  # a message that names a command
+# An option of the command line is told whole in its message, and no doctor knows it.
+_SETTING = re.compile(r"^settings:|\b(TANDEM|MLFLOW|AWS)_[A-Z]")
 
 
 def print_json(document: object) -> None:
@@ -42,6 +56,18 @@ def print_facts(facts: Mapping[str, str]) -> None:
 def remark(text: str) -> None:
     """A sentence on stderr."""
     typer.echo(text, err=True)
+
+
+def print_error(error: TandemError) -> None:
+    """An error on stderr, in red where that is a terminal, and the next step where the message names none."""
+    color = False if os.environ.get("NO_COLOR") else None  # https://no-color.org; otherwise as stderr is
+    typer.echo(f"{typer.style('error:', fg=typer.colors.RED, bold=True)} {error}", err=True, color=color)
+    if _TELLS_A_STEP in str(error) or (isinstance(error, BadSetting) and not _SETTING.search(str(error))):
+        return
+    for kind, step in _NEXT_STEPS:
+        if isinstance(error, kind):
+            typer.echo(f"{typer.style('next:', fg=typer.colors.CYAN)} {step}", err=True, color=color)
+            return
 
 
 def _plain(value: object) -> str:

@@ -16,9 +16,10 @@ from tandem.cli.output import print_json, print_table, remark
 from tandem.cli.running import Home, settings_of
 from tandem.domain.errors import Permanent, Transient
 from tandem.local.endpoints import PORT_BASE, Endpoints
+from tandem.local.home import state, supervisor_pid
 from tandem.local.processes import STOP_GRACE_S, last_lines
 from tandem.local.records import end_leftovers, read_records
-from tandem.local.status import ProcessStatus, process_status, state, statuses, supervisor_pid
+from tandem.local.status import ProcessStatus, process_status, statuses
 from tandem.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,7 +35,12 @@ _INTERRUPTED = 130
 _MIB = 1 << 20
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-PortBase = Annotated[int, typer.Option("--port-base", min=1024, max=65_000, help="The first port; each process has a fixed one after it.")]
+PortBase = Annotated[
+    int,
+    typer.Option(
+        "--port-base", envvar="TANDEM_PORT_BASE", min=1024, max=65_000, help="The first port; each process has a fixed one after it."
+    ),
+]
 
 
 def up(
@@ -45,9 +51,12 @@ def up(
     bar: Annotated[str, typer.Option(help="Bar length: 1min, 5min or 1d; default: TANDEM_BAR, 1d for the default data.")] = "",
     speed: Annotated[str, typer.Option(help="Times real time, or max; default: one bar a second.")] = "",
     mode: Annotated[str, typer.Option(help="single_pass, loop, date_range or step, as `tandem recycler` takes it.")] = "",
-    from_time: Annotated[str, typer.Option("--from", help="Begin of the replay: YYYY-MM-DD or an ISO time.")] = "",
-    to_time: Annotated[str, typer.Option("--to", help="End of the replay, exclusive.")] = "",
+    from_time: Annotated[
+        str, typer.Option("--from", help="Begin of the replay: YYYY-MM-DD or an ISO time; default: the data's begin.")
+    ] = "",
+    to_time: Annotated[str, typer.Option("--to", help="End of the replay, exclusive; default: the data's end.")] = "",
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when everything is ready; `tandem down` stops it.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="With --detach: print what runs as JSON, as `tandem status` does.")] = False,
 ) -> None:
     """Start servers and services and look after them until Ctrl-C."""
     # Here, because they import Kafka, SQLAlchemy and numpy, and `tandem status` needs none of these.
@@ -55,8 +64,12 @@ def up(
 
     settings = settings_of(home)
     if detach:
-        _detach(settings, [argument for argument in sys.argv[1:] if argument not in {"--detach", "-d"}])
+        _detach(settings, [argument for argument in sys.argv[1:] if argument not in {"--detach", "-d", "--json"}], quiet=json)
+        if json:
+            status(home, json=True)
         return
+    if json:
+        raise typer.BadParameter("--json goes with --detach: without it the command ends only when the platform does")
     options = UpOptions(data=data, bar=bar, speed=speed, mode=mode, from_time=from_time, to_time=to_time)
     try:
         _run(settings, port_base, options)
@@ -97,7 +110,7 @@ def _look_after(platform: "Platform", supervisor: "Supervisor") -> None:
             time.sleep(_WATCH_S)
 
 
-def _detach(settings: Settings, arguments: list[str]) -> None:
+def _detach(settings: Settings, arguments: list[str], *, quiet: bool) -> None:
     """Start the same command in the background and wait until it is ready or has ended."""
     home = settings.home.expanduser().resolve()
     if (pid := supervisor_pid(home)) is not None:
@@ -127,10 +140,12 @@ def _detach(settings: Settings, arguments: list[str]) -> None:
             child.wait(timeout=_STOP_S)
         raise
     typer.echo(log.read_text(), nl=False, err=True)
+    if quiet:
+        return
     typer.echo(f"runs in the background (pid {child.pid}); `tandem status` shows it, `tandem down` stops it")
 
 
-def down(home: Home = None) -> None:
+def down(home: Home = None, json: Json = False) -> None:
     """Stop the platform and make sure that none of its processes is left."""
     folder = settings_of(home).home.expanduser().resolve()
     before = [record for record in read_records(folder / "run") if record.process() is not None]
@@ -141,11 +156,14 @@ def down(home: Home = None) -> None:
         _, survivors = end_leftovers(folder / "run", STOP_GRACE_S)
         if survivors:
             raise Permanent(f"processes {survivors} survive SIGKILL")
-    if pid is None and not before:
+    if not json and pid is None and not before:
         typer.echo(f"nothing runs on {folder}")
         return
     if left := [record.pid for record in before if record.process() is not None]:
         raise Permanent(f"processes {left} are still there")
+    if json:
+        print_json({"home": str(folder), "stopped": [record.name for record in before]})
+        return
     typer.echo(f"stopped {', '.join(record.name for record in before) or 'the supervisor'}; all {len(before)} processes are gone")
 
 

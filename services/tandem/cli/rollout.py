@@ -88,7 +88,8 @@ def status(
         found = [_document(name, table, records.get(name)) for name in map(SectorId, sectors)]
         print_json(found[0] if sector else found)
     elif sector:
-        _print_one(table.pointers.get(sectors[0]), _state(table, SectorId(sectors[0])))
+        name = SectorId(sectors[0])
+        _print_one(table.pointers.get(name), _state(table, name), _wait(records.get(name)))
     else:
         print_table(_COLUMNS, [_row(name, table) for name in map(SectorId, sectors)], right=("bars", "QLIKE delta", "p"))
 
@@ -247,7 +248,12 @@ def _row(sector: SectorId, table: ControlTable) -> list[str]:
     return [*first, *("-" if state is None else show(state) for show in _OF_STATE.values())]
 
 
-def _print_one(pointer: RoutingPointer | None, state: "RolloutState | None") -> None:
+def _wait(record: RolloutRecord | None) -> str:
+    """What the rollout waits for, as whoever carries it out has noted beside its state."""
+    return "" if record is None else str(record.document.get("wait") or "")
+
+
+def _print_one(pointer: RoutingPointer | None, state: "RolloutState | None", wait: str) -> None:
     if pointer is not None:
         canary = "none" if pointer.canary is None else f"version {pointer.canary.version} for {', '.join(pointer.canary.pairs)}"
         print_facts(
@@ -266,6 +272,7 @@ def _print_one(pointer: RoutingPointer | None, state: "RolloutState | None") -> 
             "step": str(state.step),
             "outcome": str(state.outcome),
             "newest": f"{state.reason}: {state.message}",
+            "waits for": wait or "nothing",
             "bars count from": rfc3339(state.evidence_from_ns) if state.evidence_from_ns else "the first",
         }
     )

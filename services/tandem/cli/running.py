@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from tandem.domain.errors import BadSetting, Transient
+from tandem.local.home import state, supervisor_pid
 from tandem.local.probes import HOST
 from tandem.local.records import Record, read_records
-from tandem.local.status import state, supervisor_pid
 from tandem.settings import Settings, load
 
 Home = Annotated[Path | None, typer.Option("--home", help="Folder of the platform, as given to `tandem up`; default: TANDEM_HOME.")]

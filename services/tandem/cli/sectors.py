@@ -92,9 +92,13 @@ def config(config_dir: ConfigDir = DEFAULT_CONFIG_DIR, json: Json = False) -> No
 def set_active(
     sectors: Annotated[list[str], typer.Argument(help="All sectors that shall be active; the others no longer are.")],
     config_dir: ConfigDir = DEFAULT_CONFIG_DIR,
+    json: Json = False,
 ) -> None:
     """Make exactly these sectors active."""
     after = universe.set_active(config_dir, list(dict.fromkeys(sectors)))
+    if json:
+        print_json({"active": after.active, "left_out": universe.unused_legs(config_dir, after)})
+        return
     typer.echo(f"active: {universe.comma(after.active)}")
     for sentence in universe.unused_legs(config_dir, after):
         remark(f"warning: {sentence}")

@@ -9,6 +9,7 @@ import typer
 from tandem.adapters.config_files import Sectors, load_declared, load_sectors
 from tandem.cli import universe
 from tandem.cli.output import print_facts, print_json, print_table, remark
+from tandem.domain.ids import SectorId
 
 app = typer.Typer(no_args_is_help=True, help="Symbols of the sectors: show, add, remove, switch presets.")
 
@@ -59,24 +60,25 @@ def status(
 
 
 @app.command("pairs")
-def use_pairs(config_dir: ConfigDir = DEFAULT_CONFIG_DIR) -> None:
+def use_pairs(config_dir: ConfigDir = DEFAULT_CONFIG_DIR, json: Json = False) -> None:
     """Use the preset `pairs`: the symbols that the declared pairs need."""
-    _switch(config_dir, "pairs")
+    _switch(config_dir, "pairs", json=json)
 
 
 @app.command("testing")
-def use_testing(config_dir: ConfigDir = DEFAULT_CONFIG_DIR) -> None:
+def use_testing(config_dir: ConfigDir = DEFAULT_CONFIG_DIR, json: Json = False) -> None:
     """Use the preset `testing`: the few symbols for a quick try."""
-    _switch(config_dir, "testing")
+    _switch(config_dir, "testing", json=json)
 
 
 @app.command("preset")
 def use_preset(
     name: Annotated[str, typer.Argument(help="A preset of sectors.yaml, or `all`.")],
     config_dir: ConfigDir = DEFAULT_CONFIG_DIR,
+    json: Json = False,
 ) -> None:
     """Use any preset; `all` for every symbol of the active sectors."""
-    _switch(config_dir, name)
+    _switch(config_dir, name, json=json)
 
 
 @app.command()
@@ -84,11 +86,15 @@ def add(
     symbol: Annotated[str, typer.Argument(help="Ticker, e.g. GOOGL.")],
     sector: Annotated[str, typer.Option("--sector", "-s", help="The sector that will list it.")],
     config_dir: ConfigDir = DEFAULT_CONFIG_DIR,
+    json: Json = False,
 ) -> None:
     """Add a symbol to a sector."""
     ticker = universe.add_symbol(config_dir, symbol, sector)
-    typer.echo(f"added {ticker} to {sector} in {universe.sectors_file(config_dir)}")
-    sectors = load_sectors(config_dir)
+    file, sectors = universe.sectors_file(config_dir), load_sectors(config_dir)
+    if json:
+        print_json({"added": ticker, "sector": sector, "file": str(file), "in_use": ticker in sectors.active_symbols(SectorId(sector))})
+    else:
+        typer.echo(f"added {ticker} to {sector} in {file}")
     if sector not in sectors.active:
         remark(f"{ticker} is not in use yet: sector {sector} is not active (`tandem sectors set-active`)")
     elif ticker not in sectors.active_symbols(sector):
@@ -96,16 +102,22 @@ def add(
 
 
 @app.command()
-def remove(symbol: Annotated[str, typer.Argument(help="Ticker.")], config_dir: ConfigDir = DEFAULT_CONFIG_DIR) -> None:
+def remove(symbol: Annotated[str, typer.Argument(help="Ticker.")], config_dir: ConfigDir = DEFAULT_CONFIG_DIR, json: Json = False) -> None:
     """Remove a symbol from its sector; refused while a declared pair needs it."""
     ticker, sector, presets = universe.remove_symbol(config_dir, symbol)
+    if json:
+        print_json({"removed": ticker, "sector": sector, "presets": presets, "file": str(universe.sectors_file(config_dir))})
+        return
     held = f" and from preset {', '.join(presets)}" if presets else ""
     typer.echo(f"removed {ticker} from {sector}{held} in {universe.sectors_file(config_dir)}")
 
 
-def _switch(config_dir: Path, name: str) -> None:
+def _switch(config_dir: Path, name: str, *, json: bool) -> None:
     sectors = universe.use_preset(config_dir, name)
     symbols = [ticker for sector in sectors.active for ticker in sectors.active_symbols(sector)]
+    if json:
+        print_json({"preset": name, "symbols": symbols, "left_out": universe.unused_legs(config_dir, sectors)})
+        return
     typer.echo(f"preset {name}: {len(symbols)} symbols in use: {universe.comma(symbols)}")
     for sentence in universe.unused_legs(config_dir, sectors):
         remark(f"warning: {sentence}")
@@ -152,6 +164,6 @@ def _rows(sectors: Sectors, with_data: tuple[str, ...] | None) -> list[_Row]:
 def _symbols_of_file(path: Path) -> tuple[str, ...]:
     """The symbols that a data file holds."""
     # pyarrow takes 0.2 s to import and only --data needs it.
-    from tandem.adapters.market_file import load_market_data  # noqa: PLC0415  (see above)
+    from tandem.adapters.market_symbols import symbols_of_file  # noqa: PLC0415  (see above)
 
-    return load_market_data(path).symbols
+    return symbols_of_file(path)

@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from tandem.adapters.config_files import load_declared, load_sectors
-from tandem.cli.generate import DEFINITIONS, generated
+from tandem.cli.generate import DASHBOARDS, DEFINITIONS, generated
 from tandem.cli.locks import locks_agree, locks_are_resolved, locks_name_no_host, locks_satisfy_project
 from tandem.domain.errors import TandemError
 
@@ -31,15 +31,15 @@ def configuration_loads(root: Path) -> list[str]:
 
 
 def generated_files_agree(root: Path) -> list[str]:
-    """docs/reference and the chart's definitions say what the code says, and the chart installs no other ones."""
+    """docs/reference and the chart's definitions and dashboards say what the code says, and the chart installs no other ones."""
     texts = generated(root)
     faults = [
         f"{path}: differs from what the code says; run `make generate`"
         for path, text in texts.items()
         if not (root / path).is_file() or (root / path).read_text() != text
     ]
-    found = (path.relative_to(root) for path in sorted((root / DEFINITIONS).glob("*")))
-    return faults + [f"{path}: no kind of the code has this definition; remove it" for path in found if path not in texts]
+    found = (path.relative_to(root) for folder in (DEFINITIONS, DASHBOARDS) for path in sorted((root / folder).glob("*")))
+    return faults + [f"{path}: nothing in the code makes this file; remove it" for path in found if path not in texts]
 
 
 CHECKS: tuple[Callable[[Path], list[str]], ...] = (

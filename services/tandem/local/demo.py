@@ -5,15 +5,13 @@ Every part is the one that `tandem up` runs; nothing here takes part in the flow
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import httpx
-import orjson
 
 from tandem.adapters import topics
 from tandem.adapters.alpaca_broker import AlpacaBroker
@@ -31,6 +29,8 @@ from tandem.local import report as reporting
 from tandem.local.demo_plan import SectorPlan, Spans, bar_of, sectors_of, spans_of
 from tandem.local.measure import count_kafka, end_offsets, tick_prices
 from tandem.local.platform import Platform
+from tandem.local.probes import HOST
+from tandem.local.replay_watch import Progress, ReplayWatch
 from tandem.local.training import TrainedSectors, TrainingJob, TrainingWorker
 from tandem.settings import Settings
 
@@ -60,27 +60,19 @@ class DemoOptions:
     port_base: int = 28_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """What a display shows while the replay runs."""
-
-    share: float
-    ticks: int
-    event_ns: int | None
-    state: str
-    waiting_for: tuple[str, ...]
-    open_pairs: int | None
-    equity_usd: str | None
-
-
 @dataclass(kw_only=True)
 class Demo:
-    """One run. `say` takes a line when a stage is done, `show` what the replay is at."""
+    """One run. `say` takes a line when a stage is done, `show` what the replay is at.
+
+    keep: called with the report while everything still runs, and with what raises ChildFailed once a part has ended by itself; its return
+    stops the platform. With it a dashboard runs too.
+    """
 
     options: DemoOptions
     settings: Settings
     say: Callable[[str], None]
     show: Callable[[Progress], None]
+    keep: Callable[[reporting.Report, Callable[[], None]], None] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     memory_peak_bytes: int = 0
 
@@ -108,6 +100,7 @@ class Demo:
             Platform(self.options.home, self.settings, self.options.port_base, report=self.say) as platform,
             TrainingWorker(job) as worker,
         ):
+            platform.tell("starting", bar=bar)
             endpoints = platform.start_servers()
             upgrade(endpoints.postgres)
             create_topics(endpoints.kafka, [plan.sector for plan in plans])
@@ -119,11 +112,15 @@ class Demo:
             self._lap("register", started_s)
             self._declare(endpoints.kafka, plans, trained)
             self._start_services(platform, path, bar, spans, trained)
+            platform.tell("ready", bar=bar)  # so that `tandem top`, `audit` and `backup` find what a demo left up holds
             self._lap("ready", started_s)
             self.say("all services are ready: the replay starts")
-            replay_s = self._replay(platform, list(trained.models))
+            played = self._replay(platform, list(trained.models))
             self._lap("replay", started_s)
-            return self._report(platform, path, bar, trained, replay_s)
+            report = self._report(platform, path, bar, trained, played)
+            if self.keep is not None:
+                self.keep(report, platform.check)
+            return report
 
     def _lap(self, name: str, started_s: float) -> None:
         self.seconds[name] = round(time.monotonic() - started_s - sum(self.seconds.values()), 2)
@@ -178,35 +175,49 @@ class Demo:
             started.append(platform.start(services.forecaster(sector, model.ref.version, index)))
         platform.wait_ready([recycler.name], _READY_S)  # the next two connect to it
         started += [platform.start(services.ingestor()), platform.start(services.portfolio(capital_usd=CAPITAL_USD))]
+        if self.keep is not None:
+            started.append(platform.start(services.dashboard()))
         platform.wait_ready([child.name for child in started], _READY_S)
+        if self.keep is not None:
+            self.say(f"the dashboard is at http://{HOST}:{platform.ports.dashboard}")
 
-    def _replay(self, platform: Platform, sectors: Sequence[str]) -> float:
-        """Let the market run until its end has been acted on; the wall time it took."""
+    def _replay(self, platform: Platform, sectors: Sequence[str]) -> tuple[Progress, float]:
+        """Let the market run until its end has been acted on; that end and the wall time it took. A replay begun again is followed, too."""
         with httpx.Client(timeout=10, headers=_KEYS) as http:
-            market = f"http://127.0.0.1:{platform.ports.recycler}/tandem/v1/replay"
-            portfolio = f"http://127.0.0.1:{platform.ports.portfolio}/v1"
-            _ok(http.post(f"{market}/start"))
+            ports = platform.ports
+            watch = ReplayWatch(
+                http, market=f"http://{HOST}:{ports.recycler}/tandem/v1/replay", portfolio=f"http://{HOST}:{ports.portfolio}/v1"
+            )
+            watch.start()
             started_s = time.monotonic()
             while True:
-                status = _ok(http.get(market))
+                now = self._look(platform, watch)
                 self._sample(platform)
-                self.show(_progress(status, _ok(http.get(f"{portfolio}/summary"))))
+                self.show(now)
                 platform.check()
-                if status["state"] == "ended":
+                if now.state == "ended":
                     break
                 time.sleep(_POLL_S)
             elapsed_s = time.monotonic() - started_s
-            self._drain(platform, sectors)
-            return elapsed_s
+            self._drain(platform, sectors, now.replay_id)
+            return now, elapsed_s
 
-    def _drain(self, platform: Platform, sectors: Sequence[str]) -> None:
+    def _look(self, platform: Platform, watch: ReplayWatch) -> Progress:
+        """Where it is; when nobody answers, a part that has ended is the better reason. Raises ChildFailed, Transient."""
+        try:
+            return watch.look()
+        except Transient:
+            platform.check()
+            raise
+
+    def _drain(self, platform: Platform, sectors: Sequence[str], run: str) -> None:
         """Wait until the portfolio has made its last comparison and the recorder has written everything."""
         deadline_s = time.monotonic() + _DRAIN_S
         with closing(connect(platform.endpoints.postgres)) as connection:
-            book = reporting.Book(connection)
+            book = reporting.Book(connection, run)
             while True:
                 platform.check()
-                compared = book.count("reconciliations", "occasion = 'end_of_stream'") > 0
+                compared = book.is_closed
                 if compared and _recorder_has_caught_up(platform.endpoints.kafka, sectors, book):
                     return
                 if time.monotonic() > deadline_s:
@@ -217,29 +228,29 @@ class Demo:
     def _sample(self, platform: Platform) -> None:
         self.memory_peak_bytes = max(self.memory_peak_bytes, sum(platform.memory_bytes().values()))
 
-    def _report(self, platform: Platform, path: Path, bar: str, trained: TrainedSectors, replay_s: float) -> reporting.Report:
-        endpoints = platform.endpoints
-        sectors = list(trained.models)
-        counts = count_kafka(endpoints.kafka, sectors)
-        with httpx.Client(timeout=10, headers=_KEYS) as http:
-            replay = _ok(http.get(f"http://127.0.0.1:{platform.ports.recycler}/tandem/v1/replay"))
-        broker = AlpacaBroker(key_id="recycled", secret_key="recycled", url=f"http://127.0.0.1:{platform.ports.recycler}")  # noqa: S106 no secret
+    def _report(
+        self, platform: Platform, path: Path, bar: str, trained: TrainedSectors, played: tuple[Progress, float]
+    ) -> reporting.Report:
+        """Of the replay that came to its end: one that somebody left for it had an account and a book of its own."""
+        endpoints, (end, replay_s) = platform.endpoints, played
+        sectors, run = list(trained.models), end.replay_id
+        counts = count_kafka(endpoints.kafka, sectors, run)
+        broker = AlpacaBroker(key_id="recycled", secret_key="recycled", url=f"http://{HOST}:{platform.ports.recycler}")  # noqa: S106 no secret
         with closing(connect(endpoints.postgres)) as connection:
-            book = reporting.Book(connection)
+            book = reporting.Book(connection, run)
             spread = book.spread_cost(tick_prices(endpoints.kafka, sectors, book.fill_keys()))
             fees, equity = reporting.fees_usd(book), reporting.equity_usd(book, counts.last_price)
             differences = reporting.compare(book, broker)
-            unhedged = book.rows("SELECT coalesce(max(greatest(unhedged_open_s, unhedged_close_s)), 0) FROM pair_trades")
             return reporting.Report(
                 data={
                     "file": path.name,
                     "digest": trained.data_digest,
                     "replayed": reporting.span(counts.first_event_ns, counts.last_event_ns),
-                    "replay_id": replay["replay_id"],
+                    "replay_id": run,
                 },
                 bar=bar,
                 speed=self.options.speed,
-                ticks_replayed=replay["ticks_sent"],
+                ticks_replayed=end.ticks,
                 ticks_in_kafka=counts.ticks,
                 ticks_doubled=counts.ticks_doubled,
                 frames_in_kafka=counts.frames,
@@ -259,10 +270,10 @@ class Demo:
                 open_pairs=book.count("pair_states", "state <> 'flat'"),
                 ledger_equals_broker=not differences,
                 differences=differences,
-                unhedged_seconds_max=float(unhedged[0][0]),
+                unhedged_seconds_max=book.unhedged_s_max(),
                 parked_records=counts.parked,
                 tick_to_forecast_ms=reporting.latency_ms(counts),
-                ticks_per_second=round(replay["ticks_sent"] / max(replay_s, 1e-9), 1),
+                ticks_per_second=round(end.ticks / max(replay_s, 1e-9), 1),
                 replay_seconds=round(replay_s, 3),
                 memory_peak_mib=round(self.memory_peak_bytes / 2**20, 1),
                 models=trained.document(),
@@ -294,22 +305,3 @@ def _iso(ns: int) -> str:
 
 
 _KEYS = {"APCA-API-KEY-ID": "recycled", "APCA-API-SECRET-KEY": "recycled"}  # the recycler takes any
-
-
-def _ok(response: httpx.Response) -> dict[str, Any]:
-    """The body of a good answer. Raises Transient with what came instead."""
-    if response.is_error:
-        raise Transient(f"{response.request.method} {response.request.url}: {response.status_code} {response.text[:300]}")
-    return dict(orjson.loads(response.content))
-
-
-def _progress(status: Mapping[str, Any], summary: Mapping[str, Any]) -> Progress:
-    return Progress(
-        share=float(status["progress"]),
-        ticks=int(status["ticks_sent"]),
-        event_ns=status["watermark_ns"],
-        state=str(status["state"]),
-        waiting_for=tuple(status["waiting_for"]),
-        open_pairs=summary.get("open_pairs"),
-        equity_usd=summary.get("equity_usd"),
-    )

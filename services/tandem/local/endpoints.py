@@ -57,6 +57,11 @@ class Ports:
         """The portfolio's API."""
         return self.base + 13
 
+    @property
+    def dashboard(self) -> int:
+        """The page for people."""
+        return self.base + 14
+
     def forecaster(self, index: int) -> int:
         """The HTTP of the forecaster started as number index."""
         if not 0 <= index < _FORECASTERS_MAX:
@@ -90,6 +95,7 @@ class Service:
     name: str
     argv: tuple[str, ...]
     env: dict[str, str]
+    ready_path: str = "/readyz"
 
     @property
     def port(self) -> int:

@@ -65,11 +65,16 @@ def find_java() -> Path:
     return Path(java)
 
 
+def jars_folder() -> Path:
+    """Where the jars of this version lie, once they were fetched: in the user's cache."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tandem"
+    return cache / f"kafka-{hashlib.sha256((_FILES / 'pom.xml').read_bytes()).hexdigest()[:12]}"
+
+
 def class_path(children: Children) -> Path:
     """The folder of Kafka's jars, fetched by Maven when the cache does not hold this pom's yet. Raises Permanent, ChildFailed."""
-    pom = _FILES / "pom.xml"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tandem"
-    target = cache / f"kafka-{hashlib.sha256(pom.read_bytes()).hexdigest()[:12]}"
+    pom, target = _FILES / "pom.xml", jars_folder()
+    cache = target.parent
     if target.is_dir():
         return target
     maven = shutil.which("mvn")
@@ -91,15 +96,18 @@ def class_path(children: Children) -> Path:
     return target
 
 
-def prepare(folder: Path, port: int, controller_port: int, children: Children) -> Path:
-    """Write server.properties and, once, format the storage. Returns the path of the properties. Raises ChildFailed."""
+def prepare(folder: Path, port: int, controller_port: int, children: Children, *, advertised_port: int = 0) -> Path:
+    """Write server.properties and, once, format the storage. Returns the path of the properties. Raises ChildFailed.
+
+    advertised_port: where clients are sent to, when something stands before the broker; the broker's own when 0.
+    """
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
     listeners = f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}"
     properties = _PROPERTIES | {
         "controller.quorum.voters": f"1@{HOST}:{controller_port}",
         "listeners": listeners,
-        "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
+        "advertised.listeners": f"PLAINTEXT://{HOST}:{advertised_port or port}",
         "log.dirs": str(data),
     }
     path = folder / "server.properties"

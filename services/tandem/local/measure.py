@@ -52,27 +52,27 @@ def end_offsets(servers: str, names: Sequence[str]) -> dict[str, int]:
         reader.close()
 
 
-def count_kafka(servers: str, sectors: Iterable[str]) -> KafkaCounts:
-    """Read the tick, forecast and dead-letter topics from start to end."""
+def count_kafka(servers: str, sectors: Iterable[str], run: str = "") -> KafkaCounts:
+    """Read the tick, forecast and dead-letter topics from start to end. run: only this replay's ticks and forecasts; all without one."""
     counts = KafkaCounts()
     by_symbol: dict[str, list[NDArray[np.int64]]] = defaultdict(list)
     for sector in sectors:
-        for symbol, ids in _ticks_of(servers, sector, counts).items():
+        for symbol, ids in _ticks_of(servers, sector, counts, run).items():
             unique = np.unique(ids)
             counts.ticks_doubled += len(ids) - len(unique)
             by_symbol[symbol].append(unique)
     counts.ticks = sum(len(np.unique(np.concatenate(parts))) for parts in by_symbol.values())
-    _count_forecasts(servers, counts)
+    _count_forecasts(servers, counts, run)
     counts.parked = sum(1 for _ in read_all(servers, topics.DEADLETTER))
     return counts
 
 
-def _ticks_of(servers: str, sector: str, counts: KafkaCounts) -> dict[str, NDArray[np.int64]]:
+def _ticks_of(servers: str, sector: str, counts: KafkaCounts, run: str) -> dict[str, NDArray[np.int64]]:
     """Trade ids by symbol in one sector's topic."""
     parts: dict[str, list[NDArray[np.int64]]] = defaultdict(list)
     for record in read_all(servers, topics.ticks(sector)):
         frame = decode_tick_record(record.value or b"")
-        if not isinstance(frame, TickFrame) or len(frame.ticks) == 0:
+        if not isinstance(frame, TickFrame) or len(frame.ticks) == 0 or (run and frame.replay_id != run):
             continue
         counts.frames += 1
         first, last = int(frame.ticks["event_ns"].min()), int(frame.ticks["event_ns"].max())
@@ -85,10 +85,12 @@ def _ticks_of(servers: str, sector: str, counts: KafkaCounts) -> dict[str, NDArr
     return {symbol: np.concatenate(arrays) for symbol, arrays in parts.items()}
 
 
-def _count_forecasts(servers: str, counts: KafkaCounts) -> None:
+def _count_forecasts(servers: str, counts: KafkaCounts, run: str) -> None:
     latency_ms = []
     for record in read_all(servers, topics.FORECASTS):
         batch = decode_forecasts(record.value or b"")
+        if run and batch.replay_id != run:
+            continue
         counts.forecasts += len(batch.forecasts)
         if not batch.forecasts:
             continue

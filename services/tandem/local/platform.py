@@ -9,6 +9,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -17,9 +18,10 @@ from tandem.adapters.postgres import plain_url
 from tandem.domain.errors import InvariantBroken, Permanent
 from tandem.local import kafka, mlflow, postgres, redis, signals
 from tandem.local.endpoints import Endpoints, Ports, Service
+from tandem.local.home import STATE_FILE
 from tandem.local.probes import PortTaken
 from tandem.local.processes import STOP_GRACE_S, Child, ChildFailed, Children, Command, StopPhase
-from tandem.local.records import end_leftovers
+from tandem.local.records import end_leftovers, write_json
 from tandem.local.services import RECYCLED, Services
 from tandem.settings import Settings
 
@@ -76,6 +78,12 @@ class Platform:
         if self._endpoints is None:
             raise InvariantBroken("the servers are not started")
         return self._endpoints
+
+    def tell(self, state: str, *, bar: str) -> None:
+        """What the commands that look are to know: starting, or ready and where the servers are."""
+        endpoints = asdict(self.endpoints) if state == "ready" else {}
+        document = {"state": state, "pid": os.getpid(), "port_base": self.ports.base, "bar": bar, "endpoints": endpoints}
+        write_json(self.children.run_dir / STATE_FILE, document)
 
     def use_servers(self) -> Endpoints:
         """Start none: take those that the settings name."""
@@ -172,17 +180,17 @@ class Platform:
         """The environment of a service of one's own making. fields: names of Settings' fields."""
         return self.services(bar=bar, source=source).settings(port, **fields)
 
-    def start_service(self, name: str, argv: Sequence[str], env: Mapping[str, str]) -> Child:
-        """Start a service that listens on env["TANDEM_PORT"] and says at /readyz when it is ready. Does not wait."""
+    def start_service(self, name: str, argv: Sequence[str], env: Mapping[str, str], ready_path: str = "/readyz") -> Child:
+        """Start a service that listens on env["TANDEM_PORT"] and says at ready_path when it is ready. Does not wait."""
         port = int(env["TANDEM_PORT"])
         command = Command(
-            name=name, argv=tuple(argv), env=env, port=port, ready_url=f"http://127.0.0.1:{port}/readyz", stop_phase=_phase(name)
+            name=name, argv=tuple(argv), env=env, port=port, ready_url=f"http://127.0.0.1:{port}{ready_path}", stop_phase=_phase(name)
         )
         return self.children.start(command)
 
     def start(self, service: Service) -> Child:
         """Start one of our services. Does not wait."""
-        return self.start_service(service.name, service.argv, service.env)
+        return self.start_service(service.name, service.argv, service.env, service.ready_path)
 
     def wait_ready(self, names: Iterable[str], timeout_s: float) -> None:
         """Return when all of these are ready. Raises ChildFailed naming the one that is not, with the end of its log."""

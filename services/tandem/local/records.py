@@ -14,7 +14,6 @@ from pathlib import Path
 
 import psutil
 
-STATE_FILE = "supervisor.json"  # what the supervisor says of itself, beside the records
 _SAME_START_S = 3.0  # the start is derived from the time of boot, which moves when the clock is set; no pid comes back that fast
 _POLL_S = 0.02
 _GONE_S = 5.0  # SIGKILL needs only a schedule; more means a process stuck in the kernel

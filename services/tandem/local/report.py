@@ -68,11 +68,18 @@ def latency_ms(counts: KafkaCounts) -> dict[str, float | None]:
     return {"p50": round(float(p50), 3), "p99": round(float(p99), 3)}
 
 
+_OF_MARKET = ("bars", "forecast_scores")  # kept by replay; everything else is kept by book
+# %s: the run, twice; '' means every one. A session compares its book with the broker before it does anything else.
+_OF_BOOK = "(%s = '' OR book IN (SELECT book FROM reconciliations WHERE run = %s))"
+_OF_REPLAY = "(%s = '' OR replay_id = %s)"
+
+
 class Book:
     """The ledger's tables, read for the report."""
 
-    def __init__(self, connection: psycopg2.extensions.connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: psycopg2.extensions.connection, run: str = "") -> None:
+        """run: only what belongs to this replay and to the book that it was traded in; everything without one."""
+        self._connection, self._run = connection, run
 
     def rows(self, query: str, *parameters: object) -> Rows:
         """All rows of a query."""
@@ -82,25 +89,40 @@ class Book:
 
     def count(self, table: str, where: str = "true") -> int:
         """Rows of one of our own tables."""
-        return int(self.rows(f"SELECT count(*) FROM {table} WHERE {where}")[0][0])  # noqa: S608 both are literals of this module's callers
+        mine = _OF_REPLAY if table in _OF_MARKET else _OF_BOOK
+        query = f"SELECT count(*) FROM {table} WHERE {where} AND {mine}"  # noqa: S608 all are literals of this module's callers
+        return int(self._mine(query)[0][0])
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the portfolio has compared it with the broker after the replay's last bar."""
+        query = "SELECT count(*) FROM reconciliations WHERE occasion = 'end_of_stream' AND %s IN ('', run)"
+        return bool(self.rows(query, self._run)[0][0])
 
     def balance(self, account: str, commodity: str) -> Decimal:
         """The sum of an account's postings in one commodity."""
-        found = self.rows("SELECT coalesce(sum(amount), 0) FROM postings WHERE account = %s AND commodity = %s", account, commodity)
-        return Decimal(found[0][0])
+        query = f"SELECT coalesce(sum(amount), 0) FROM postings WHERE {_OF_BOOK} AND account = %s AND commodity = %s"  # noqa: S608 literals
+        return Decimal(self._mine(query, account, commodity)[0][0])
 
     def positions(self) -> dict[str, Decimal]:
         """Shares by symbol, without those that are flat."""
-        return dict(self.rows("SELECT commodity, sum(amount) FROM postings WHERE account = %s GROUP BY 1 HAVING sum(amount) <> 0", SHARES))
+        query = f"""SELECT commodity, sum(amount) FROM postings WHERE {_OF_BOOK} AND account = %s
+                    GROUP BY 1 HAVING sum(amount) <> 0"""  # noqa: S608 literals
+        return dict(self._mine(query, SHARES))
+
+    def unhedged_s_max(self) -> float:
+        """The longest time that a leg of a pair stood alone."""
+        query = f"SELECT coalesce(max(greatest(unhedged_open_s, unhedged_close_s)), 0) FROM pair_trades WHERE {_OF_BOOK}"  # noqa: S608 literals
+        return float(self._mine(query)[0][0])
 
     def decisions_digest(self) -> str:
         """sha256 over every order and its executions, in the order of decision: equal for two runs that decided the same."""
         digest = hashlib.sha256()
-        for row in self.rows(
-            """SELECT o.decided_ns, o.client_order_id, o.symbol, o.side, o.qty, o.limit_usd, o.status,
-                      f.execution_id, f.event_ns, f.qty, f.price_usd
-               FROM orders o LEFT JOIN fills f USING (book, client_order_id)
-               ORDER BY o.decided_ns, o.client_order_id, f.event_ns, f.execution_id"""
+        for row in self._mine(
+            f"""SELECT o.decided_ns, o.client_order_id, o.symbol, o.side, o.qty, o.limit_usd, o.status,
+                       f.execution_id, f.event_ns, f.qty, f.price_usd
+                FROM orders o LEFT JOIN fills f USING (book, client_order_id) WHERE {_OF_BOOK}
+                ORDER BY o.decided_ns, o.client_order_id, f.event_ns, f.execution_id"""  # noqa: S608 literals
         ):
             digest.update(("|".join("" if value is None else _plain(value) for value in row) + "\n").encode())
         return digest.hexdigest()
@@ -108,7 +130,7 @@ class Book:
     def spread_cost(self, prices: Mapping[TickKey, float]) -> Decimal:
         """What fills paid over the price of the tick that filled them."""
         total = Decimal(0)
-        for symbol, event_ns, qty, price in self.rows("SELECT symbol, event_ns, qty, price_usd FROM fills"):
+        for symbol, event_ns, qty, price in self._mine(f"SELECT symbol, event_ns, qty, price_usd FROM fills WHERE {_OF_BOOK}"):  # noqa: S608 literals
             tick = prices.get((symbol, event_ns))
             if tick is not None:
                 total += qty * abs(price - Decimal(str(tick)))
@@ -116,7 +138,12 @@ class Book:
 
     def fill_keys(self) -> set[TickKey]:
         """Symbol and event time of each fill."""
-        return {(symbol, int(event_ns)) for symbol, event_ns in self.rows("SELECT symbol, event_ns FROM fills")}
+        query = f"SELECT symbol, event_ns FROM fills WHERE {_OF_BOOK}"  # noqa: S608 literals
+        return {(symbol, int(event_ns)) for symbol, event_ns in self._mine(query)}
+
+    def _mine(self, query: str, *more: object) -> Rows:
+        """A query whose first parameters, or only ones, name the run."""
+        return self.rows(query, self._run, self._run, *more)
 
 
 def _plain(value: object) -> str:

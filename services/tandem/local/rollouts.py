@@ -89,6 +89,7 @@ class Rollouts:
         self._needed: dict[SectorId, frozenset[Version]] = {}
         self._troubles: dict[SectorId, str] = {}
         self._seen: dict[SectorId, _Seen] = {}
+        self._waits: dict[SectorId, str] = {}
 
     def close(self) -> None:
         """End what runs besides."""
@@ -206,8 +207,8 @@ class Rollouts:
         return evidence, ""
 
     def _carry_out(self, sector: SectorId, before: RolloutState | None, planned: Plan) -> None:
-        if planned.state != before:
-            self._store(planned.state)
+        if planned.state != before or planned.wait != self._waits.get(sector):
+            self._store(planned.state, planned.wait)
         self._keep(sector, planned.actions)
         for action in planned.actions:
             self._do(sector, action)
@@ -267,8 +268,10 @@ class Rollouts:
         except ValueError as error:
             raise Transient(f"the rollout record of {sector} cannot be read by this version: {error}") from error
 
-    def _store(self, state: RolloutState) -> None:
-        self._control.publish(RolloutRecord(sector=state.sector, document=to_document(state)))
+    def _store(self, state: RolloutState, wait: str = "") -> None:
+        """wait: what it waits for, beside the state: for people, and no part of the planner's memory."""
+        self._control.publish(RolloutRecord(sector=state.sector, document=to_document(state) | {"wait": wait}))
+        self._waits[state.sector] = wait
 
     def _request(self, sector: SectorId, state: RolloutState | None) -> Request | None:
         """What a person asks and was not answered yet."""

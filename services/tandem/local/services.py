@@ -72,6 +72,12 @@ class Services:
         """The portfolio of the one account."""
         return self._service("portfolio", self.ports.portfolio, fields)
 
+    def dashboard(self, **fields: str) -> Service:
+        """The page for people. Its token drops the portfolio's cache and does nothing else: who changes what is traded types it."""
+        url = f"http://{HOST}:{self.ports.portfolio}"
+        service = self._service("dashboard", self.ports.dashboard, {"portfolio_url": url, **fields})
+        return Service(name=service.name, argv=service.argv, env=service.env, ready_path="/_stcore/health")
+
     def forecaster(self, sector: str, version: str, index: int, **fields: str) -> Service:
         """The forecaster of a sector under a pinned registry version, at the port of number index."""
         name = f"forecaster-{sector}-v{version}"

@@ -1,16 +1,11 @@
 """What runs on a home: read from the records of the children and asked of the processes themselves. Called by `tandem status` and `up`."""
 
-import fcntl
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tandem.local.probes import http_ready, tcp_ready
-from tandem.local.records import STATE_FILE, Record, family, memory_bytes, read_records
-
-_STATE_FIELDS = {"state": "", "pid": 0, "port_base": 0, "bar": "", "endpoints": {}}
+from tandem.local.records import Record, family, memory_bytes, read_records
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,25 +41,3 @@ def process_status(record: Record) -> ProcessStatus:
 def statuses(home: Path) -> list[ProcessStatus]:
     """All children of a home that were started and not stopped, in order of port."""
     return sorted((process_status(record) for record in read_records(home / "run")), key=lambda s: s.port)
-
-
-def supervisor_pid(home: Path) -> int | None:
-    """The process that holds the home, None if nobody does."""
-    try:
-        file = (home / "run" / "lock").open("r+")
-    except FileNotFoundError:
-        return None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return int(file.read().strip() or 0)
-    return None
-
-
-def state(home: Path) -> dict[str, Any]:
-    """What the supervisor wrote last: state (starting or ready), endpoints, bar. Empty values if it wrote nothing."""
-    try:
-        return _STATE_FIELDS | json.loads((home / "run" / STATE_FILE).read_text())
-    except FileNotFoundError:
-        return dict(_STATE_FIELDS)

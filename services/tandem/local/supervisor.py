@@ -4,16 +4,15 @@ The forecasters follow the routing pointers of the control topic and the rollout
 gets one as soon as a forecaster of its first version is ready.
 """
 
-import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
 from tandem.adapters.config_files import load_pairs, load_sectors
 from tandem.adapters.kafka_log import create_topics
-from tandem.adapters.market_file import load_market_data
+from tandem.adapters.market_symbols import symbols_of_file
 from tandem.adapters.model_files import load_models, model_of
 from tandem.adapters.postgres import upgrade
 from tandem.adapters.skfolio_data import skfolio_dataset
@@ -24,7 +23,6 @@ from tandem.local.control import ControlTopic
 from tandem.local.forecasters import Fleet
 from tandem.local.platform import Platform
 from tandem.local.probes import HOST
-from tandem.local.records import STATE_FILE, write_json
 from tandem.local.rollouts import Rollouts
 from tandem.local.services import RECYCLED
 from tandem.rollout.candidates import NO_CANDIDATE
@@ -69,9 +67,9 @@ class Supervisor:
 
     def start(self) -> None:
         """Everything up to the point where the market may run. Raises Permanent or Transient with one reason."""
-        self._write_state("starting")
+        self._platform.tell("starting", bar=self._bar)
         data = self._data_file() if self._recycled else None
-        present = None if data is None else set(load_market_data(data).symbols)
+        present = None if data is None else set(symbols_of_file(data))
         endpoints = self._platform.start_servers()
         upgrade(endpoints.postgres)
         create_topics(endpoints.kafka, self._sectors.sectors)
@@ -83,7 +81,7 @@ class Supervisor:
         models = {sector: model_of(self._models, sector) for sector in self._sectors.active}
         self._rollouts = Rollouts(self._control, self._fleet, endpoints, models, self._say, source=self._settings.source)
         self.watch()
-        self._write_state("ready")
+        self._platform.tell("ready", bar=self._bar)
 
     def watch(self) -> None:
         """One look at everything: dead children, rollouts, the market. Called again and again."""
@@ -144,7 +142,9 @@ class Supervisor:
             self._platform.wait_ready(["recycler"], _READY_S)  # ingestor and portfolio connect to it
         for service in (services.ingestor(), services.portfolio(capital_usd=self._settings.capital_usd)):
             names.append(self._platform.start(service).name)
-        self._platform.wait_ready(names, _READY_S)
+        dashboard = self._platform.start(services.dashboard())
+        self._platform.wait_ready([*names, dashboard.name], _READY_S)
+        self._say(f"the dashboard is at http://{HOST}:{dashboard.command.port}")
 
     def _recycler_options(self, data: Path) -> tuple[str, ...]:
         options = self._options
@@ -158,8 +158,13 @@ class Supervisor:
             *(("--to", options.to_time) if options.to_time else ()),
             *(("--lockstep", "--participants", "portfolio") if lockstep else ()),
             *("--cash", self._settings.capital_usd),
-            *("--label", self._next_label()),
+            *self._account_options(),
         )
+
+    def _account_options(self) -> tuple[str, ...]:
+        """One account for each start of the platform; a recycler that dies meanwhile goes on with it, from its log."""
+        label = self._next_label()
+        return "--label", label, "--state-dir", str(self._platform.home / "exchange" / label)
 
     def _next_label(self) -> str:
         """Another one for each start: the paper exchange begins anew, so that the same data make another replay with ids of its own."""
@@ -174,9 +179,8 @@ class Supervisor:
         missing = [sector for sector, hold in rollouts.holds.items() if hold.reason == NO_CANDIDATE and sector not in pointers]
         if missing and not self._told_without_model:
             self._told_without_model = True
-            mlflow = self._platform.endpoints.mlflow
             self._say(
-                f"no model yet for {', '.join(missing)}: `MLFLOW_TRACKING_URI={mlflow} tandem train SECTOR --data FILE` makes one, "
+                f"no model yet for {', '.join(missing)}: `tandem train SECTOR --data FILE --home {self._platform.home}` makes one, "
                 "and its forecaster starts by itself"
             )
 
@@ -199,13 +203,6 @@ class Supervisor:
             raise Permanent(f"{url} answers {answer.status_code}: {answer.text[:200]}")
         self._released_pid = recycler.pid
         self._say("the market runs")
-
-    def _write_state(self, state: str) -> None:
-        endpoints = asdict(self._platform.endpoints) if state == "ready" else {}
-        write_json(
-            self._platform.children.run_dir / STATE_FILE,
-            {"state": state, "pid": os.getpid(), "port_base": self._platform.ports.base, "bar": self._bar, "endpoints": endpoints},
-        )
 
 
 def _served(spec: PairSpec, present: set[Symbol] | None) -> bool:

@@ -11,7 +11,7 @@ from tandem.domain.errors import Permanent
 from tandem.domain.ids import SectorId, Symbol
 from tandem.domain.market import Source, TickFrame
 from tandem.domain.units import rfc3339
-from tandem.flow.bars import bars_of
+from tandem.flow.recorded_bars import bars_of
 from tandem.quant.panel import Panel, panel_of
 from tandem.quant.quality import QualityRule, SymbolRejection, check_panel
 from tandem.trainer.options import TrainingOptions

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import orjson
 import typer
 
 from tandem import settings as settings_module
@@ -33,6 +35,7 @@ def tune(
     tune_to: Annotated[
         str, typer.Option("--to", help="First day that is no longer read, YYYY-MM-DD in New York; default: after the data's last.")
     ] = "",
+    json: Annotated[bool, typer.Option("--json", help="Print the best trial as JSON.")] = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the drawings and the networks; default: of config/training.yaml.")] = None,
 ) -> None:
     """Search for hyperparameters by validation loss, never on the bars that the walk-forward tests on.
@@ -63,11 +66,14 @@ def tune(
     shared = Study(url, name, about=about, first=defaults(options, rule.space), seed=options.network.seed)
     with _progress(trials) as on_trial:
         best = shared.run(objective(task, panel, options, rule), trials, on_trial=on_trial)
+    if out is not None:
+        write_overlay(out, best, study=name)
+    if json:
+        typer.echo(orjson.dumps({"study": name} | asdict(best), option=orjson.OPT_INDENT_2).decode())
+        return
     typer.echo(f"{name}: trial {best.number} of {best.trials}, validation loss {best.value:.6f}")
     for key, value in best.parameters.items():
         typer.echo(f"  {key}: {value}")
-    if out is not None:
-        write_overlay(out, best, study=name)
 
 
 def _sector_data(

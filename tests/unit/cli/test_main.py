@@ -64,3 +64,12 @@ def test_without_a_platform_the_next_step_is_told(tmp_path: Path) -> None:
         result = CliRunner().invoke(main.app, arguments, env=settings)
         assert result.exit_code == 1, arguments
         assert "tandem up" in result.stderr, arguments
+
+
+@pytest.mark.parametrize("command", ["up", "demo"])
+def test_the_ports_can_be_moved_by_a_variable(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TANDEM_PORT_BASE moves the platform for every command of a session; a port that cannot be is refused."""
+    monkeypatch.setenv("TANDEM_PORT_BASE", "no port")
+    result = CliRunner().invoke(main.app, [command])
+    assert result.exit_code == 2
+    assert "PORT_BASE" in result.output

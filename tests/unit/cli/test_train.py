@@ -1,6 +1,10 @@
 """`tandem train` from a data file to a bundle on disk."""
 
+import fcntl
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +16,7 @@ from typer.testing import CliRunner
 from model_cases import CONFIG, market
 from tandem.adapters.calendar import session_grid
 from tandem.adapters.market_file import load_market_data
+from tandem.cli import train as module
 from tandem.cli.main import app
 from tandem.domain.units import ns_of
 from tandem.trainer.sectors import read_bundle
@@ -41,6 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train(folder: Path, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
     """Exit code and everything printed."""
     monkeypatch.setenv("TANDEM_CONFIG_DIR", str(folder / "config"))
+    monkeypatch.setenv("TANDEM_HOME", os.environ.get("TANDEM_HOME", str(folder / "home")))  # nothing of ours runs there
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     result = CliRunner().invoke(app, ["train", "consumer", "--data", str(folder / "closes.parquet"), *arguments])
     return result.exit_code, result.output
@@ -55,6 +61,51 @@ def test_a_bundle_is_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert bundle.pairs[0].pair == "AAA-BBB"
     assert bundle.data_digest == load_market_data(folder / "closes.parquet").digest
     assert pd.Timestamp(bundle.trained_to_ns).date() == pd.Timestamp("2012-07-31").date()
+
+
+@contextmanager
+def platform(home: Path, **endpoints: str) -> Iterator[Path]:
+    """A folder as its supervisor holds it, with what it says of its servers."""
+    run = home / "run"
+    run.mkdir(parents=True)
+    (run / "supervisor.json").write_text(json.dumps({"state": "ready", "endpoints": endpoints}))
+    with (run / "lock").open("w+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("1")
+        lock.flush()
+        yield home
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["--home", "TANDEM_HOME"])
+def test_the_running_platforms_registry_and_database_are_found(tmp_path: Path, named: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As all commands find it: by the folder that is named, else by the one of the settings."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("TANDEM_POSTGRES_URL", raising=False)
+    monkeypatch.setenv("TANDEM_HOME", str(tmp_path / ("another" if named else "home")))
+    with platform(tmp_path / "home", mlflow="http://127.0.0.1:5001", postgres="postgresql://127.0.0.1/t") as home:
+        found = module._settings(home if named else None, finds=not named)
+        assert (found.mlflow_tracking_uri, found.postgres_url.get_secret_value()) == ("http://127.0.0.1:5001", "postgresql://127.0.0.1/t")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://set")
+        assert module._settings(home, finds=True).mlflow_tracking_uri == "http://set"
+
+
+def test_what_goes_to_a_folder_goes_to_no_registry_that_was_not_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TANDEM_HOME", str(tmp_path / "home"))
+    with platform(tmp_path / "home", mlflow="http://127.0.0.1:9", postgres="postgresql://127.0.0.1:9/t"):
+        code, output = train(folder, "--pair", "AAA-BBB", "--output", str(tmp_path / "out"), monkeypatch=monkeypatch)
+    assert (code, "version" in output) == (0, False), output
+
+
+@pytest.mark.parametrize(("endpoints", "message"), [(None, "no platform runs under"), ({}, "is starting")])
+def test_a_platform_that_was_named_and_is_not_there_is_told(
+    folder: Path, tmp_path: Path, endpoints: dict[str, str] | None, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    with nullcontext() if endpoints is None else platform(home, **endpoints):
+        code, output = train(folder, "--home", str(home), monkeypatch=monkeypatch)
+    assert (code, message in output) == (1, True), output
 
 
 @pytest.mark.parametrize(

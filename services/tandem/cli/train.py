@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
+from pydantic import SecretStr
 
 from tandem import settings as settings_module
 from tandem.adapters.config_files import load_pairs, load_sectors
 from tandem.adapters.market_file import MarketData, load_market_data
 from tandem.adapters.new_york import midnight_ns
-from tandem.domain.errors import BadSetting
+from tandem.domain.errors import BadSetting, Transient
 from tandem.domain.ids import PairId, SectorId, Symbol, pair_id, pair_legs, sector_id
 from tandem.domain.market import Source
 from tandem.domain.units import NS_PER_MS
+from tandem.local.home import state, supervisor_pid
 from tandem.settings import Settings
 from tandem.trainer.options import TrainingOptions, load_options
 
@@ -58,18 +60,24 @@ def train(
     trials: Annotated[int, typer.Option(min=1, help="How many were tried; the deflated Sharpe ratio charges for them.")] = 1,
     source: Annotated[str, typer.Option(help="Of stored bars: live or paper; recycled only with --replay-id.")] = "",
     replay_id: Annotated[str, typer.Option(help="The replay whose stored bars are trained on.")] = "",
-    tracking_uri: Annotated[str, typer.Option(help="MLflow server; default: MLFLOW_TRACKING_URI; none: only --output.")] = "",
+    tracking_uri: Annotated[
+        str, typer.Option(help="MLflow server; default: MLFLOW_TRACKING_URI, else the running platform's; with --output: only if named.")
+    ] = "",
     output: Annotated[Path | None, typer.Option(help="Folder to write the bundle and its card to.")] = None,
     promote: Annotated[bool, typer.Option(help="Make it the champion even where there is one; else it is the candidate.")] = False,
     seed: Annotated[int | None, typer.Option(help="Instead of the one in config/training.yaml.")] = None,
+    home: Annotated[
+        Path | None, typer.Option(help="Folder of the running platform whose registry and database are meant; default: TANDEM_HOME.")
+    ] = None,
     commit: Annotated[str, typer.Option(envvar="TANDEM_COMMIT", help="Of this code, for the run's tags; default: the checkout's.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print what came of it as JSON.")] = False,
 ) -> None:
     """Choose and fit pairs on the span, score them by purged walk-forward, train the network on all of it, register the bundle."""
-    settings = settings_module.load()
+    settings = _settings(home, finds=output is None and not tracking_uri)
     tracking_uri = tracking_uri or settings.mlflow_tracking_uri
     if not tracking_uri and output is None:
-        raise BadSetting("neither MLFLOW_TRACKING_URI nor --output is given: the bundle would go nowhere")
+        found = f"no platform runs under {settings.home}"
+        raise BadSetting(f"neither MLFLOW_TRACKING_URI nor --output is given, and {found}: the bundle would go nowhere")
     if trial > trials:
         raise BadSetting(f"--trial {trial} of --trials {trials}: the first cannot be above the second")
     name = _sector(named, sector)
@@ -100,6 +108,27 @@ def train(
         ref = register_sector(tracking_uri, bundle, card=card, promoted=promote, commit=commit, recorded=trained.recorded)
     _recorded(settings, trained, ref, label=label, replay_id=replay_id)
     _print(trained, ref, tracking_uri=tracking_uri, as_json=as_json)
+
+
+def _settings(home: Path | None, *, finds: bool) -> Settings:
+    """The settings; where they name no registry or database, those of a running platform: of the one that is named, else of TANDEM_HOME.
+
+    finds: look for the latter. Raises Transient if no platform runs on the folder that is named.
+    """
+    settings = settings_module.load()
+    folder = (home or settings.home).expanduser().resolve()
+    runs = (home is not None or (finds and not settings.mlflow_tracking_uri)) and supervisor_pid(folder) is not None
+    if home is not None and not runs:
+        raise Transient(f"no platform runs under {home}; start it with `tandem up`")
+    endpoints = state(folder)["endpoints"] if runs else {}
+    if runs and not endpoints:
+        raise Transient(f"the platform under {folder} is starting: try again when it is ready")
+    return settings.model_copy(
+        update={
+            "mlflow_tracking_uri": settings.mlflow_tracking_uri or endpoints.get("mlflow", ""),
+            "postgres_url": settings.postgres_url if settings.postgres_url.get_secret_value() else SecretStr(endpoints.get("postgres", "")),
+        }
+    )
 
 
 def _trained(market: MarketData, request: _Request, progress: "Progress") -> "SectorTraining":
