@@ -7,6 +7,7 @@ import pytest
 from chart_renders import NAMESPACE, SCENARIOS, Object, Rendered, containers, of_scenario, one, pods, render, texts
 
 OURS = ("ingestor", "recorder", "portfolio", "recycler")
+POD_IP = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
 each_scenario = pytest.mark.parametrize("name", SCENARIOS)
 
 
@@ -63,7 +64,7 @@ def test_every_server_is_probed(name: str) -> None:
             continue
         (container,) = rendered.document["spec"]["template"]["spec"]["containers"]
         assert {"readinessProbe", "livenessProbe"} <= set(container), str(rendered)
-        if container["name"] in {*OURS, "operator", "mlflow"}:
+        if container["name"] in {*OURS, "dashboard", "operator", "mlflow"}:
             assert "httpGet" in container["readinessProbe"], str(rendered)
             assert "httpGet" in container["livenessProbe"], str(rendered)
 
@@ -107,11 +108,27 @@ def test_a_budget_never_blocks_a_drain(name: str) -> None:
 
 
 def test_writers_are_never_two() -> None:
-    """Recreate, one pod: a second one would write, too."""
+    """Recreate, one pod: a second one would write, too. The cache and the page write nothing that stays."""
     for rendered in of_scenario("default"):
-        if rendered.kind == "Deployment" and rendered.name != "tandem-redis":
+        if rendered.kind == "Deployment" and rendered.name not in {"tandem-redis", "tandem-dashboard-paper"}:
             assert rendered.document["spec"]["replicas"] == 1
             assert rendered.document["spec"]["strategy"] == {"type": "Recreate"}, str(rendered)
+
+
+def test_portfolios_that_stand_by_are_replaced_one_by_one() -> None:
+    """Each pod is ready when it trades or stands by, so that `helm --wait` ends; it tells its address; they may call each other."""
+    objects = of_scenario("live")
+    for account in ("main", "hedge"):
+        spec = one(objects, "Deployment", f"tandem-portfolio-{account}")["spec"]
+        assert (spec["replicas"], spec["strategy"]) == (2, {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}})
+        (container,) = spec["template"]["spec"]["containers"]
+        assert container["readinessProbe"]["httpGet"]["path"] == "/readyz/replica"
+        assert POD_IP in container["env"]
+    policy = one(objects, "NetworkPolicy", "tandem-portfolio")["spec"]
+    assert ("portfolio", 8080) in peers(policy["egress"], "to") & peers(policy["ingress"], "from")
+    (alone,) = one(of_scenario("default"), "Deployment", "tandem-portfolio-paper")["spec"]["template"]["spec"]["containers"]
+    assert POD_IP in alone["env"], "when another is to stand by, it asks the one that writes already"
+    assert alone["readinessProbe"]["httpGet"]["path"] == "/readyz", "with one pod, standing by means that the one before has not gone yet"
 
 
 def test_no_password_is_in_the_values() -> None:

@@ -6,6 +6,7 @@ import helm_python
 import pytest
 
 from chart_renders import CHART, RELEASE, one, pods, render, scenario
+from tandem.adapters.companies_file import COMPANIES_FILE
 from tandem.operator.cleanup import FORCED_S, ORDER
 
 LIVE = scenario("live")
@@ -20,6 +21,17 @@ REFUSED_BY_SCHEMA: list[tuple[dict[str, Any], str]] = [
     ({"market": {"source": "alpaca"}}, "/market/source"),
     ({"market": {"bar": "1h"}}, "/market/bar"),
     ({"market": {"latenessMs": "2s"}}, "/market/latenessMs"),
+    ({"market": {"historyUrl": "data.example"}}, "/market/historyUrl"),
+    ({"ingestor": {"quotes": ["Consumer Goods"]}}, "/ingestor/quotes/0"),
+    ({"ingestor": {"muteSeconds": 0}}, "/ingestor/muteSeconds"),
+    ({"ingestor": {"auditSeconds": -1}}, "/ingestor/auditSeconds"),
+    ({"ingestor": {"verifyBars": "yes"}}, "/ingestor/verifyBars"),
+    ({"ingestor": {"keepTicksDays": -1}}, "/ingestor/keepTicksDays"),
+    ({"portfolio": {"leaseSeconds": 2}}, "/portfolio/leaseSeconds"),
+    ({"portfolio": {"reconcileSeconds": 900}}, "/portfolio/reconcileSeconds"),
+    ({"recorder": {"keep": {"days": 1}}}, "'days' not allowed"),
+    ({"recycler": {"options": ["borrow-bps=50"]}}, "/recycler/options/0"),
+    ({"mlflow": {"publicUrl": "mlflow.example"}}, "/mlflow/publicUrl"),
     ({"accounts": [{"capitalUsd": "1"}]}, "missing property 'name'"),
     ({"accounts": [{"name": "Main"}]}, "/accounts/0/name"),
     ({"accounts": [{"name": "main", "capitalUsd": 1000000}]}, "/accounts/0/capitalUsd"),
@@ -158,6 +170,39 @@ def test_a_changed_file_starts_its_readers_anew() -> None:
         after = checksums({"config": {"files": {file: "changed: true\n"}}})
         assert {maker for maker, checksum in after.items() if checksum != before[maker]} == readers
     assert checksums({"config": {"files": {"training.yaml": "changed: true\n"}}}) == before
+
+
+def test_companies_reach_the_page() -> None:
+    """As a file of its configuration's folder, of nobody else's; another text makes a new pod of it."""
+    objects = render({"config": {"files": {"companies.csv": "symbol,name\nKO,Coca-Cola\n"}}})
+    assert one(objects, "ConfigMap", "tandem-config")["data"]["companies.csv"] == "symbol,name\nKO,Coca-Cola\n"
+    readers = {
+        maker
+        for maker, pod in pods(objects)
+        for volume in pod["spec"]["volumes"]
+        if {"key": COMPANIES_FILE, "path": COMPANIES_FILE} in volume.get("configMap", {}).get("items", ())
+    }
+    assert readers == {"Deployment/tandem-dashboard-paper"}
+
+
+def test_pages_of_mlflow_may_be_read_through_what_stands_before_it() -> None:
+    """By its hosts, which are believed with http and https; of publicUrl, which may have a path, the origin as it is."""
+    values = {"mlflow": {"publicUrl": "https://a.example:8443/mlflow", "allowedHosts": ["b.example"]}}
+    (server,) = one(render(values), "StatefulSet", "tandem-mlflow")["spec"]["template"]["spec"]["containers"]
+    environ = {item["name"]: item.get("value", "") for item in server["env"]}
+    assert environ["MLFLOW_SERVER_ALLOWED_HOSTS"].endswith(",b.example,a.example:8443")
+    assert environ["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] == "https://b.example,http://b.example,https://a.example:8443"
+
+
+def test_ticks_are_kept_as_long_by_strimzi() -> None:
+    """Its operator would set the topic back to what its object says."""
+    kept = {
+        found.name: found.document["spec"]["config"]["retention.ms"]
+        for found in render({**LIVE, "ingestor": {"keepTicksDays": 0.5}})
+        if found.kind == "KafkaTopic"
+    }
+    assert kept.pop("tandem.ticks.consumer") == kept.pop("tandem.ticks.financial") == 43_200_000
+    assert set(kept.values()) == {-1}
 
 
 def test_pairs_of_the_trainer_can_be_replaced() -> None:

@@ -181,6 +181,22 @@ def test_rollback_to_the_revision_before(desk: Desk) -> None:
     assert desk.names("jobs") == jobs
 
 
+def test_a_portfolio_that_stands_by_comes_and_goes(desk: Desk) -> None:
+    """The server takes the change of the strategy in both directions; one pod is replaced as before, two one by one."""
+
+    def strategy() -> tuple[int, str, dict[str, Any]]:
+        spec = desk.get("deployment", "tandem-portfolio-paper")["spec"]
+        return spec["replicas"], spec["strategy"]["type"], spec["strategy"].get("rollingUpdate", {})
+
+    desk.install()
+    alone = (1, "Recreate", {})
+    assert strategy() == alone
+    desk.upgrade({"portfolio": {"replicas": 2}})
+    assert strategy() == (2, "RollingUpdate", {"maxSurge": 0, "maxUnavailable": 1})
+    desk.upgrade({"portfolio": {"replicas": 1}})
+    assert strategy() == alone
+
+
 def may(desk: Desk, account_name: str, verb: str, kind: str, *, name: str = "", subresource: str = "", namespace: str = "") -> bool:
     """Whether a service account of the namespace has a right on a kind."""
     path, plural = PLACES[kind]

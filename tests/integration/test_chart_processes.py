@@ -21,6 +21,7 @@ import redis
 import cluster
 from chart_renders import NAMESPACE, Object, containers, one, pod_template, render
 from service_process import wait_until
+from tandem.adapters.companies_file import COMPANIES_FILE, load_companies
 from tandem.adapters.skfolio_data import skfolio_dataset
 from tandem.cli.main import command_of
 from tandem.local import kafka as local_kafka
@@ -31,7 +32,15 @@ from tandem.local.processes import Children
 
 from .conftest import free_port
 
-OBJECTS = render({"trainer": {"replayId": "recycled-1", "bootstrap": {"enabled": True}}})
+PUBLIC_URL = "https://models.example"  # of MLflow, behind an Ingress
+OBJECTS = render(
+    {
+        "trainer": {"replayId": "recycled-1", "bootstrap": {"enabled": True}},
+        "mlflow": {"publicUrl": PUBLIC_URL},
+        "config": {"files": {COMPANIES_FILE: "symbol,name\nKO,The Coca-Cola Company\n"}},
+    }
+)
+SERVICES = ("recycler", "ingestor", "recorder", "portfolio-paper", "dashboard-paper")
 PASSWORD = "1234567890abcdef"
 READY_S = 300  # MLflow imports itself three times, on a busy machine for a minute
 
@@ -121,7 +130,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 def lay_out_config(folder: Path) -> None:
     """The configuration's files as the volumes of the pods have them."""
     data = one(OBJECTS, "ConfigMap", "tandem-config")["data"]
-    for name in ("tandem-portfolio-paper", "tandem-recycler"):
+    for name in ("tandem-portfolio-paper", "tandem-recycler", "tandem-dashboard-paper"):
         (volume,) = [volume for volume in pod_of("Deployment", name)["spec"]["volumes"] if volume["name"] == "config"]
         for item in volume["configMap"]["items"]:
             path = folder / item["path"]
@@ -296,6 +305,7 @@ def test_redis_asks_for_its_password_and_keeps_nothing(cache: str) -> None:
         (f"tandem-mlflow.{NAMESPACE}.svc.cluster.local:5000", 200),
         (f"tandem-mlflow.{NAMESPACE}.svc", 200),
         ("localhost:5000", 200),
+        ("models.example", 200),
         ("evil.example", 403),
     ],
 )
@@ -305,27 +315,43 @@ def test_mlflow_knows_its_names(registry: str, host: str, status: int) -> None:
     assert answer.status_code == status
 
 
+@pytest.mark.parametrize(("origin", "status"), [(PUBLIC_URL, 200), ("https://evil.example", 403)])
+def test_mlflows_own_pages_may_ask_it(registry: str, origin: str, status: int) -> None:
+    """Their requests name where they come from: the address that readers know, and no other one."""
+    answer = httpx.post(
+        f"{registry}/ajax-api/2.0/mlflow/experiments/search",
+        json={"max_results": 1},
+        headers={"Host": "models.example", "Origin": origin},
+        timeout=30,
+    )
+    assert answer.status_code == status
+
+
 def test_services_start_and_the_release_tests_itself(
     machine: Machine, database: Mapping[str, str], cache: str, registry: str, broker: str
 ) -> None:
-    """Recycler, ingestor, recorder and portfolio become ready as the chart starts them; then the pod of `helm test` finds all well."""
+    """All services become ready as the chart starts them, the page for people included; then the pod of `helm test` finds all well."""
     assert broker
-    ports = {name: free_port() for name in ("recycler", "ingestor", "recorder", "portfolio-paper", "operator")}
+    ports = {name: free_port() for name in (*SERVICES, "operator")}
     data = skfolio_dataset(machine.folder / "stocks.parquet")
     machine.secrets["tandem-api", "token"] = PASSWORD
     machine.addresses |= {
         "/app/data/us-stocks-daily.parquet": str(data),
         **{f"tandem-{name}:8080": f"127.0.0.1:{port}" for name, port in ports.items()},
     }
-    for name in ("recycler", "ingestor", "recorder", "portfolio-paper"):
+    ready: dict[str, str] = {}
+    for name in SERVICES:
         pod = pod_of("Deployment", f"tandem-{name}")
         for container in pod["spec"].get("initContainers", ()):
             machine.run(container)
         (container,) = pod["spec"]["containers"]
         machine.start(name, container, TANDEM_PORT=str(ports[name]))
-        machine.wait_answer(name, f"http://127.0.0.1:{ports[name]}/livez")
-    for name in ("recycler", "ingestor", "recorder", "portfolio-paper"):
-        machine.wait_answer(name, f"http://127.0.0.1:{ports[name]}{container['readinessProbe']['httpGet']['path']}")
+        alive, ready[name] = (
+            f"http://127.0.0.1:{ports[name]}{container[probe]['httpGet']['path']}" for probe in ("livenessProbe", "readinessProbe")
+        )
+        machine.wait_answer(name, alive)
+    for name in SERVICES:
+        machine.wait_answer(name, ready[name])
 
     replay = httpx.get(f"http://127.0.0.1:{ports['recycler']}/tandem/v1/replay", auth=("any", "thing"), timeout=10).json()
     assert replay["lockstep"] is True
@@ -333,11 +359,19 @@ def test_services_start_and_the_release_tests_itself(
 
     (test,) = pod_of("Pod", "tandem-test-servers")["spec"]["containers"]
     told = machine.run({**test, "args": [url for url in test["args"] if "operator" not in url]})
-    assert told.count("ok    ") == len(told.splitlines()) == 8
-    services = {name: machine.processes[name] for name in ("ingestor", "recorder", "portfolio-paper", "recycler")}
+    assert told.count("ok    ") == len(told.splitlines()) == 9
+    services = {name: machine.processes[name] for name in SERVICES}
     for process in services.values():
         process.terminate()
     assert {name: process.wait(30) for name, process in services.items()} == dict.fromkeys(services, 0)
+
+
+def test_the_page_finds_what_the_chart_lays_out(machine: Machine) -> None:
+    """The file of companies, the sectors and the pairs, where its variables say."""
+    (container,) = pod_of("Deployment", "tandem-dashboard-paper")["spec"]["containers"]
+    folder = Path(machine.environ(container | {"env": [one_ for one_ in container["env"] if "value" in one_]})["TANDEM_CONFIG_DIR"])
+    assert load_companies(folder) == {"KO": {"name": "The Coca-Cola Company"}}
+    assert {path.stem for path in (folder / "pairs").iterdir()} >= {"ko-pep"}
 
 
 @pytest.mark.parametrize(("kind", "prefix"), [("CronJob", "tandem-trainer"), ("Job", "tandem-bootstrap-")])

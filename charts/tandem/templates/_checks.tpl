@@ -4,6 +4,12 @@
 {{- if and (not .Values.kafka.enabled) (not .Values.kafka.external.bootstrapServers) }}
 - kafka.enabled is false: set kafka.external.bootstrapServers
 {{- end }}
+{{- if and .Values.kafka.enabled (ne .Values.kafka.external.security "PLAINTEXT") }}
+- kafka.external.security is for a Kafka of your own, and kafka.enabled is true
+{{- end }}
+{{- if and (not .Values.kafka.enabled) (hasPrefix "SASL" .Values.kafka.external.security) (not .Values.kafka.external.existingSecret) }}
+- kafka.external.security is {{ .Values.kafka.external.security }}: set kafka.external.existingSecret with username and password
+{{- end }}
 {{- if and (not .Values.postgres.enabled) (not .Values.postgres.external.existingSecret) }}
 - postgres.enabled is false: set postgres.external.existingSecret
 {{- end }}

@@ -22,20 +22,53 @@
 - {name: OPENBLAS_NUM_THREADS, value: "1"}
 {{- end -}}
 
+{{/* (name, secret, key, optional?): a variable from a key of a Secret. A certificate comes as its text, so that no pod needs a volume. */}}
+{{- define "tandem.env.secret" -}}
+- name: {{ .name }}
+  valueFrom:
+    secretKeyRef: {name: {{ .secret }}, key: {{ .key }}{{ if .optional }}, optional: true{{ end }}}
+{{- end -}}
+
 {{- define "tandem.env.kafka" -}}
 - {name: TANDEM_KAFKA_BOOTSTRAP_SERVERS, value: {{ include "tandem.kafka.servers" . | quote }}}
+{{- with .Values.kafka.external }}
+{{- if and (not $.Values.kafka.enabled) (ne .security "PLAINTEXT") }}
+- {name: TANDEM_KAFKA_SECURITY, value: {{ .security }}}
+{{- if hasPrefix "SASL" .security }}
+- {name: TANDEM_KAFKA_SASL_MECHANISM, value: {{ .saslMechanism }}}
+{{ include "tandem.env.secret" (dict "name" "TANDEM_KAFKA_USERNAME" "secret" .existingSecret "key" "username") }}
+{{ include "tandem.env.secret" (dict "name" "TANDEM_KAFKA_PASSWORD" "secret" .existingSecret "key" "password") }}
+{{- end }}
+{{- if and .existingSecret (hasSuffix "SSL" .security) }}
+{{ include "tandem.env.secret" (dict "name" "TANDEM_KAFKA_CA_FILE" "secret" .existingSecret "key" "ca.crt" "optional" true) }}
+{{ include "tandem.env.secret" (dict "name" "TANDEM_KAFKA_CERT_FILE" "secret" .existingSecret "key" "tls.crt" "optional" true) }}
+{{ include "tandem.env.secret" (dict "name" "TANDEM_KAFKA_KEY_FILE" "secret" .existingSecret "key" "tls.key" "optional" true) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "tandem.env.postgres" -}}
 - name: TANDEM_POSTGRES_URL
   valueFrom:
     secretKeyRef: {name: {{ include "tandem.postgres.secretName" . }}, key: url}
+{{- with .Values.postgres.external }}
+{{- if and (not $.Values.postgres.enabled) .sslmode }}
+- {name: TANDEM_POSTGRES_SSLMODE, value: {{ .sslmode }}}
+{{ include "tandem.env.secret" (dict "name" "TANDEM_POSTGRES_CA_FILE" "secret" .existingSecret "key" "ca.crt" "optional" true) }}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "tandem.env.redis" -}}
 - name: TANDEM_REDIS_URL
   valueFrom:
     secretKeyRef: {name: {{ include "tandem.redis.secretName" . }}, key: url}
+{{- with .Values.redis.external }}
+{{- if and (not $.Values.redis.enabled) .tls }}
+{{ include "tandem.env.secret" (dict "name" "TANDEM_REDIS_CA_FILE" "secret" .existingSecret "key" "ca.crt" "optional" true) }}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "tandem.env.mlflow" -}}
@@ -66,14 +99,58 @@
 {{- end -}}
 {{- end -}}
 
+{{/* (root, account): what the page of an account asks. Its token drops the portfolio's cache; who changes what is traded types it. */}}
+{{- define "tandem.env.dashboard" -}}
+- {name: TANDEM_ACCOUNT, value: {{ .account.name | quote }}}
+- {name: TANDEM_PORTFOLIO_URL, value: "http://{{ include "tandem.portfolio.name" (dict "root" .root "name" .account.name) }}:8080"}
+{{ include "tandem.env.secret" (dict "name" "TANDEM_API_TOKEN" "secret" (include "tandem.api.secretName" .root) "key" "token") }}
+{{- if include "tandem.recycler.enabled" .root }}
+{{ include "tandem.env.alpacaKey" (dict "secret" "") }}
+- {name: TANDEM_ALPACA_API_URL, value: "http://{{ include "tandem.recycler.address" .root }}"}
+{{- end }}
+{{- with .root.Values.mlflow.publicUrl }}
+- {name: TANDEM_MLFLOW_PUBLIC_URL, value: {{ . | quote }}}
+{{- end }}
+{{- if .root.Values.dashboard.research.volume }}
+- {name: TANDEM_RESEARCH_DIR, value: /research}
+{{- end }}
+{{- end -}}
+
 {{/* Market data. */}}
 {{- define "tandem.env.market" -}}
 {{- $own := include "tandem.recycler.enabled" . | empty | ternary "" (printf "ws://%s/v2/iex" (include "tandem.recycler.address" .)) -}}
 {{ include "tandem.env.alpacaKey" (dict "secret" .Values.market.existingSecret) }}
-- {name: TANDEM_ALPACA_FEED, value: {{ .Values.market.feed }}}
+{{ include "tandem.env.history" . }}
 - {name: TANDEM_LATENESS_MS, value: {{ .Values.market.latenessMs | int | quote }}}
 {{- with coalesce .Values.market.dataUrl $own }}
 - {name: TANDEM_ALPACA_DATA_URL, value: {{ . | quote }}}
+{{- end }}
+{{- with .Values.ingestor }}
+- {name: TANDEM_QUOTES, value: {{ join "," .quotes | quote }}}
+- {name: TANDEM_MUTE_S_MAX, value: {{ .muteSeconds | quote }}}
+- {name: TANDEM_STALE_S, value: {{ .staleSeconds | quote }}}
+- {name: TANDEM_OVERLAP_S, value: {{ .overlapSeconds | quote }}}
+- {name: TANDEM_FILL_HOURS_MAX, value: {{ .fillHours | quote }}}
+- {name: TANDEM_AUDIT_S, value: {{ .auditSeconds | quote }}}
+- {name: TANDEM_VERIFY_BARS, value: {{ .verifyBars | quote }}}
+- {name: TANDEM_KEEP_TICKS_DAYS, value: {{ .keepTicksDays | quote }}}
+{{- end }}
+{{- end -}}
+
+{{/* How long the recorder keeps what it has written. */}}
+{{- define "tandem.env.keep" -}}
+{{- with .Values.recorder.keep -}}
+- {name: TANDEM_KEEP_BARS_DAYS, value: {{ .barsDays | quote }}}
+- {name: TANDEM_KEEP_SCORES_DAYS, value: {{ .scoresDays | quote }}}
+- {name: TANDEM_KEEP_REPLAYS_DAYS, value: {{ .replaysDays | quote }}}
+{{- end -}}
+{{- end -}}
+
+{{/* What is known of the market beside its stream: which trades it counts, and where history is asked. */}}
+{{- define "tandem.env.history" -}}
+- {name: TANDEM_ALPACA_FEED, value: {{ .Values.market.feed }}}
+{{- with .Values.market.historyUrl }}
+- {name: TANDEM_ALPACA_HISTORY_URL, value: {{ . | quote }}}
 {{- end }}
 {{- end -}}
 
@@ -81,6 +158,7 @@
 {{- define "tandem.env.broker" -}}
 {{- $recycler := include "tandem.recycler.enabled" .root | empty | ternary "" (include "tandem.recycler.address" .root) -}}
 {{ include "tandem.env.alpacaKey" (dict "secret" .account.existingSecret) }}
+{{ include "tandem.env.history" .root }}
 {{- with coalesce .account.apiUrl (empty $recycler | ternary "" (printf "http://%s" $recycler)) }}
 - {name: TANDEM_ALPACA_API_URL, value: {{ . | quote }}}
 {{- end }}

@@ -115,6 +115,16 @@ imagePullSecrets:
 {{- printf "%s-recycler:8080" (include "tandem.fullname" .) -}}
 {{- end -}}
 
+{{/* A page shows a portfolio. */}}
+{{- define "tandem.dashboard.enabled" -}}
+{{- and .Values.dashboard.enabled .Values.portfolio.enabled | ternary "true" "" -}}
+{{- end -}}
+
+{{/* (root, name): name of the page of an account. */}}
+{{- define "tandem.dashboard.name" -}}
+{{- printf "%s-dashboard-%s" (include "tandem.fullname" .root) .name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
 {{/* (root, name): name of an account's portfolio. */}}
 {{- define "tandem.portfolio.name" -}}
 {{- printf "%s-portfolio-%s" (include "tandem.fullname" .root) .name | trunc 63 | trimSuffix "-" -}}

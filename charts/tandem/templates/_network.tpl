@@ -2,14 +2,15 @@
 
 {{/* Servers and services that are called: port, and who calls. External servers have no entry for their port here. */}}
 {{- define "tandem.network.table" -}}
-kafka: {port: 9092, from: [ingestor, recorder, portfolio, forecaster, operator, test]}
-postgres: {port: 5432, from: [recorder, portfolio, forecaster, operator, trainer, mlflow, test]}
+kafka: {port: 9092, from: [ingestor, recorder, portfolio, forecaster, operator, dashboard, test]}
+postgres: {port: 5432, from: [recorder, portfolio, forecaster, operator, dashboard, trainer, mlflow, test]}
 redis: {port: 6379, from: [portfolio, test]}
-mlflow: {port: 5000, from: [forecaster, operator, trainer, test], clients: true}
-recycler: {port: 8080, from: [ingestor, portfolio, test], monitored: true}
+mlflow: {port: 5000, from: [forecaster, operator, dashboard, trainer, test], clients: true}
+recycler: {port: 8080, from: [ingestor, portfolio, dashboard, test], monitored: true}
 ingestor: {port: 8080, from: [test], monitored: true}
 recorder: {port: 8080, from: [test], monitored: true}
-portfolio: {port: 8080, from: [test], monitored: true, clients: true}
+portfolio: {port: 8080, from: [portfolio, dashboard, test], monitored: true, clients: true}
+dashboard: {port: 8080, from: [test], clients: true}
 operator: {port: 8080, from: [mlflow, test], monitored: true}
 forecaster: {port: 3000, from: [operator, test], monitored: true, clients: true}
 {{- end -}}
@@ -24,6 +25,9 @@ forecaster: {port: 3000, from: [operator, test], monitored: true, clients: true}
 {{- end -}}
 {{- if include "tandem.recycler.enabled" . -}}
 {{- $present = append $present "recycler" -}}
+{{- end -}}
+{{- if include "tandem.dashboard.enabled" . -}}
+{{- $present = append $present "dashboard" -}}
 {{- end -}}
 {{- toYaml $present -}}
 {{- end -}}

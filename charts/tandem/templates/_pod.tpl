@@ -82,19 +82,19 @@ of env that name them; it gets no other ones. */}}
     - {name: tmp, mountPath: /tmp}
 {{- end -}}
 
-{{/* Probes of a service with /livez and /readyz on port http. TCP would pass while a process hangs. */}}
+{{/* (alive?, ready?): probes of a service with /livez and /readyz on port http. TCP would pass while a process hangs. */}}
 {{- define "tandem.probes" -}}
 startupProbe:
-  httpGet: {path: /livez, port: http}
+  httpGet: {path: {{ .alive | default "/livez" }}, port: http}
   periodSeconds: 2
   timeoutSeconds: 2
   failureThreshold: 90
 readinessProbe:
-  httpGet: {path: /readyz, port: http}
+  httpGet: {path: {{ .ready | default "/readyz" }}, port: http}
   periodSeconds: 5
   timeoutSeconds: 3
 livenessProbe:
-  httpGet: {path: /livez, port: http}
+  httpGet: {path: {{ .alive | default "/livez" }}, port: http}
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 6

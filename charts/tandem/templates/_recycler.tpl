@@ -40,4 +40,7 @@
 {{- end }}
 - --cash={{ (first .Values.accounts).capitalUsd | default "1000000" }}
 - --half-spread-bps={{ $recycler.halfSpreadBps }}
+{{- with $recycler.options }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}

@@ -1,7 +1,9 @@
 {{/*
-One of our services: a Deployment with one pod, and its Service. Recreate, because two at once would both write.
+One of our services: a Deployment with one pod, and its Service. Recreate, because two at once would both write; a portfolio's pods
+agree on who writes, so that there may be more of them, which are replaced one by one.
 
-(root, component, name, env, wait, files?, args?, command?, labels?, volumes?, mounts?, initContainers?)
+(root, component, name, env, wait, replicas?, role?, alive?, ready?, strategy?, files?, args?, command?, labels?, volumes?, mounts?, initContainers?)
+role: of the image. alive, ready: paths of the probes, where they are not /livez and /readyz.
 wait: variables with the servers that must be there first. files: of the configuration, that it reads.
 */}}
 {{- define "tandem.serviceDeployment" -}}
@@ -17,9 +19,9 @@ metadata:
     {{- toYaml . | nindent 4 }}
     {{- end }}
 spec:
-  replicas: 1
+  replicas: {{ .replicas | default 1 }}
   revisionHistoryLimit: 3
-  strategy: {type: Recreate}
+  strategy: {{ .strategy | default (dict "type" "Recreate") | toJson }}
   selector:
     matchLabels:
       {{- include "tandem.selectorLabels" . | nindent 6 }}
@@ -52,7 +54,7 @@ spec:
       {{- if or .wait $more }}
       initContainers:
         {{- if .wait }}
-        {{- include "tandem.waitContainer" (dict "root" $root "role" "services" "env" .env "for" .wait) | nindent 8 }}
+        {{- include "tandem.waitContainer" (dict "root" $root "role" (.role | default "services") "env" .env "for" .wait) | nindent 8 }}
         {{- end }}
         {{- with $more }}
         {{- toYaml . | nindent 8 }}
@@ -60,7 +62,7 @@ spec:
       {{- end }}
       containers:
         - name: {{ .component }}
-          {{- include "tandem.containerImage" (dict "root" $root "role" "services") | nindent 10 }}
+          {{- include "tandem.containerImage" (dict "root" $root "role" (.role | default "services")) | nindent 10 }}
           command: {{ .command | default (list "python" "-m" (printf "tandem.%s.main" .component)) | toJson }}
           {{- with .args }}
           args: {{- toYaml . | nindent 12 }}
@@ -75,7 +77,7 @@ spec:
           {{- end }}
           ports:
             - {name: http, containerPort: 8080}
-          {{- include "tandem.probes" . | nindent 10 }}
+          {{- include "tandem.probes" (dict "alive" .alive "ready" .ready) | nindent 10 }}
           lifecycle:
             preStop:
               sleep: {seconds: 2}

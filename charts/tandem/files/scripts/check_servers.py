@@ -16,20 +16,24 @@ import redis
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import NewTopic
 
+from tandem import settings
+from tandem.adapters.kafka_servers import client_options
+
 WAIT_S = 120.0  # for what still starts
 
 
 def kafka() -> str:
     """A record goes in and comes back."""
-    servers = os.environ["TANDEM_KAFKA_BOOTSTRAP_SERVERS"].split(",")
+    address = settings.load().kafka_bootstrap_servers
+    how = {"bootstrap_servers": address.split(","), **client_options(address)}
     topic, value = f"helm-test-{uuid.uuid4().hex[:12]}", uuid.uuid4().bytes
-    admin = KafkaAdminClient(bootstrap_servers=servers)
+    admin = KafkaAdminClient(**how)
     admin.create_topics([NewTopic(topic, num_partitions=1, replication_factor=1)])
     try:
-        producer = KafkaProducer(bootstrap_servers=servers, acks="all")
+        producer = KafkaProducer(**how, acks="all")
         producer.send(topic, value=value).get(timeout=30)
         producer.close()
-        consumer = KafkaConsumer(topic, bootstrap_servers=servers, auto_offset_reset="earliest", consumer_timeout_ms=30_000)
+        consumer = KafkaConsumer(topic, **how, auto_offset_reset="earliest", consumer_timeout_ms=30_000)
         found = next(consumer).value
         consumer.close()
     finally:
@@ -42,7 +46,7 @@ def kafka() -> str:
 
 def postgres() -> str:
     """The schema is there."""
-    connection = psycopg2.connect(os.environ["TANDEM_POSTGRES_URL"], connect_timeout=5)
+    connection = psycopg2.connect(settings.load().postgres_url.get_secret_value(), connect_timeout=5)
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT version_num FROM alembic_version")
@@ -53,7 +57,7 @@ def postgres() -> str:
 
 def redis_answers() -> str:
     """It takes our password."""
-    client = redis.Redis.from_url(os.environ["TANDEM_REDIS_URL"], socket_timeout=5)
+    client = redis.Redis.from_url(settings.load().redis_url.get_secret_value(), socket_timeout=5)
     client.ping()
     client.close()
     return "answers"
