@@ -1,4 +1,4 @@
-# Tandem's images, one target each: services, forecaster, operator, mlflow, trainer. `make images` builds all; docs/images.md tells more.
+# Tandem's images, one target each: services, dashboard, forecaster, operator, mlflow, trainer. `make images` builds all; docs/images.md tells more.
 #
 #   docker build --target forecaster --tag tandem-forecaster .
 #
@@ -95,6 +95,32 @@ ARG REVISION=unknown
 LABEL org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 CMD ["tandem", "--help"]
+
+FROM build AS dashboard-packages
+COPY requirements/dashboard.lock requirements/
+RUN --mount=type=cache,target=/root/.cache/uv \
+    uv venv --quiet /opt/venv && uv pip install --quiet --require-hashes -r requirements/dashboard.lock && $DROP_TESTS \
+ # What notebooks read; Plotly's code for browsers, as Streamlit brings its own; Arrow's network, sources, and the two copies of a library that
+ # is loaded by its third name.
+ && cd /opt/venv/lib/python3.11/site-packages && rm -r /opt/venv/share/jupyter pydeck/nbextension plotly/labextension plotly/package_data/*.js \
+      pyarrow/include pyarrow/includes pyarrow/src pyarrow/*.pxd pyarrow/*.pxi pyarrow/*.pyx pyarrow/libarrow_python.so pyarrow/libarrow_python.so.*.*.* \
+      pyarrow/libarrow_flight.so.* pyarrow/libarrow_python_flight.so* pyarrow/_flight.*.so && cd /build \
+ && /opt/venv/bin/python bytecode.py alembic.config alembic.command exchange_calendars httpx kafka orjson pandas plotly.graph_objects plotly.subplots \
+      prometheus_client psycopg2.extras pydantic_settings ruamel.yaml scipy.optimize scipy.stats sqlalchemy starlette.applications \
+      streamlit.web.bootstrap streamlit.runtime.scriptrunner structlog uvicorn
+
+FROM python-service AS dashboard
+LABEL org.opencontainers.image.title="tandem-dashboard" \
+      org.opencontainers.image.description="The page for people: Streamlit over the portfolio's API and the database"
+COPY --from=dashboard-packages /opt/venv/ /opt/venv/
+COPY config config
+COPY --from=tandem /opt/venv/ /opt/venv/
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python", "/app/health.py", "http://127.0.0.1:8080/_stcore/health"]
+ARG VERSION=0.0.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+CMD ["python", "-m", "tandem.dashboard.main"]
 
 FROM build AS forecaster-packages
 COPY requirements/forecaster.lock requirements/

@@ -1,4 +1,4 @@
-"""The programs of Kubernetes: found where their version fits, else built by Go into the user's cache.
+"""The programs of Kubernetes, and the proxy of the chaos runs: found where their version fits, else built by Go into the user's cache.
 
 Found are those of KUBEBUILDER_ASSETS (the folder that controller-runtime's envtest uses) and of PATH. A build takes minutes once for a
 version and says what it does; `python -m cluster.binaries` makes all that `make test` needs beforehand, with --node those of a node too.
@@ -23,6 +23,7 @@ from tandem.domain.errors import Permanent
 KUBERNETES_VERSION = "v1.34.4"
 ETCD_VERSION = "v3.6.7"
 COREDNS_VERSION = "v1.12.4"
+TOXIPROXY_VERSION = "v2.12.0"
 _GO = Path(__file__).parent / "go"
 _GO_ELSEWHERE = "/usr/local/go/bin"  # where Go's own archive is unpacked, often without a word to PATH
 _GO_MIN = (1, 24)  # what the modules' go.mod files ask for
@@ -90,6 +91,18 @@ NODE = (
         fits=r"CoreDNS-1\.12\.\d+",
     ),
     Program(name="pause", module="pause", package=".", version="v1"),
+)
+
+# The proxy through which a chaos run's sockets go (tests/chaos).
+CHAOS = (
+    Program(
+        name="toxiproxy-server",
+        module="toxiproxy",
+        package="github.com/Shopify/toxiproxy/v2/cmd/server",
+        version=TOXIPROXY_VERSION,
+        version_arguments=("-version",),
+        fits=r"toxiproxy-server version 2\.12\.\d+",
+    ),
 )
 
 
@@ -186,7 +199,7 @@ def _cache() -> Path:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"kubernetes: {text}\n")
+    sys.stderr.write(f"programs: {text}\n")
     sys.stderr.flush()
 
 
@@ -194,6 +207,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--node", action="store_true", help="those of a node, too")
     try:
-        locate((*CONTROL_PLANE, *NODE) if parser.parse_args().node else CONTROL_PLANE)
+        locate((*CONTROL_PLANE, *CHAOS, *NODE) if parser.parse_args().node else (*CONTROL_PLANE, *CHAOS))
     except Permanent as error:
         sys.exit(str(error))

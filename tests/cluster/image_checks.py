@@ -30,7 +30,7 @@ from tandem.local.probes import HOST, http_ready
 
 _START_S_MAX = 180.0  # MLflow on a machine that does much else needs a minute
 _POSTGRES, _REDIS, _KAFKA = SERVERS
-_SERVICES, _FORECASTER, _OPERATOR = SERVING
+_SERVICES, _FORECASTER, _OPERATOR, _DASHBOARD = SERVING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +76,14 @@ def _recycler(store: Store) -> None:
         _done(store, Run(recipe=_SERVICES, argv=("python", "/app/health.py"), env={"TANDEM_PORT": str(port)}))
     lame = Run(recipe=_SERVICES, argv=("python", "/app/health.py"), env={"TANDEM_PORT": str(free_port())})
     check(_ended(store, lame)[0] == 1, "the health check is content with a port that nobody listens on")
+
+
+def _dashboard(store: Store) -> None:
+    port = free_port()
+    env = {"TANDEM_HOST": HOST, "TANDEM_PORT": str(port), "TANDEM_POSTGRES_URL": "postgresql://nobody@127.0.0.1:9/tandem"}
+    run = Run(recipe=_DASHBOARD, env=env | {"TANDEM_PORTFOLIO_URL": "http://127.0.0.1:9"})
+    with _started(store, run, lambda: _answers(f"http://{HOST}:{port}/_stcore/health")):
+        pass
 
 
 def _mlflow(store: Store) -> None:
@@ -145,6 +153,10 @@ _CHECKS: dict[str, Callable[[Store], None]] = {
     "kopf takes the operator's handlers": lambda store: _done(
         store, Run(recipe=_OPERATOR, argv=("python", "-c", "import runpy; runpy.run_path('/app/operators/handlers.py')"))
     ),
+    "the dashboard imports all that it needs, compiled": _imports(
+        _DASHBOARD, "tandem.dashboard.main", "tandem.dashboard.screens.overview", "tandem.dashboard.screens.models"
+    ),
+    "the dashboard serves, even with every server away": _dashboard,
     "MLflow serves": _mlflow,
     "PostgreSQL prepares its folder and asks for the password": _postgres,
     "Redis serves": _redis,

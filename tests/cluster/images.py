@@ -45,7 +45,7 @@ def _ours(target: str, parts: Sequence[str] = _OURS) -> Recipe:
     return Recipe(name=f"{_HUB}/tandem-{target}:{project_version()}", folder=ROOT, target=target, base=PYTHON, parts=tuple(parts))
 
 
-SERVING = tuple(map(_ours, ("services", "forecaster", "operator")))
+SERVING = tuple(map(_ours, ("services", "forecaster", "operator", "dashboard")))
 MLFLOW = _ours(
     "mlflow", ("Dockerfile", "LICENSE", "images", "requirements/build.lock", "requirements/mlflow.lock", "services/tandem/health.py")
 )

@@ -1,8 +1,9 @@
-"""The Debian packages that a node and the building of images need. Called by `make test-cluster` before anything else."""
+"""The Debian packages that a node and the building of images need, and what else tests run. Called by `make test-cluster` first."""
 
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from tandem.domain.errors import Permanent
@@ -26,7 +27,12 @@ def require() -> None:
     """Install what is missing. Raises Permanent, saying what to do: we are not root, this is not Debian, or apt-get fails."""
     if os.geteuid() != 0:
         raise Permanent("a node needs root: mounts, namespaces and firewall rules of its own; run `sudo make test-cluster`")
-    if not (missing := missing_packages()):
+    install(_PACKAGES)
+
+
+def install(wanted: Mapping[str, str]) -> None:
+    """Install those packages whose program or file is not there. Raises Permanent: this is not Debian, or apt-get fails."""
+    if not (missing := missing_packages(wanted)):
         return
     if shutil.which("apt-get") is None:
         raise Permanent(
@@ -35,13 +41,13 @@ def require() -> None:
     print(f"installing {' '.join(missing)} by apt-get", flush=True)
     for arguments in (("update", "--quiet"), ("install", "--quiet", "--yes", "--no-install-recommends", *missing)):
         _apt_get(*arguments)
-    if missing := missing_packages():
+    if missing := missing_packages(wanted):
         raise Permanent(f"{', '.join(missing)} are still missing after their installation")
 
 
-def missing_packages() -> list[str]:
+def missing_packages(wanted: Mapping[str, str]) -> list[str]:
     """The names of the packages that are not installed."""
-    return [name for name, proof in _PACKAGES.items() if not (Path(proof).exists() if proof.startswith("/") else shutil.which(proof))]
+    return [name for name, proof in wanted.items() if not (Path(proof).exists() if proof.startswith("/") else shutil.which(proof))]
 
 
 def _apt_get(*arguments: str) -> None:

@@ -37,6 +37,18 @@ _BARS_DISRUPTED = 30
 _WRONG = 2.5  # times the fitted volatility
 _WORSE = 2.75
 _UPGRADED = "tandem.trading/upgraded"
+# Who the dashboard's variables name, each by a connection: a page tells of a server that is away, and is Ready without it.
+_ASKS = """
+import socket
+from urllib.parse import urlsplit
+from tandem.settings import load
+told = load()
+urls = [told.portfolio_url, told.alpaca_api_url, told.mlflow_tracking_uri, told.postgres_url.get_secret_value()]
+places = [(url.hostname, url.port) for url in map(urlsplit, [*urls, "//" + told.kafka_bootstrap_servers])]
+for host, port in places:
+    socket.create_connection((host, port), 10).close()
+    print(f"{host}:{port}")
+"""
 _ALIKE = 1.02  # no gate can tell it from the fitted one
 
 
@@ -53,6 +65,8 @@ def run(node: Node, archives: Sequence[Path]) -> None:
         release.install()
     with step("helm test"):
         say("  " + release.test().strip().replace("\n", "\n  "))
+    with step("the dashboard reaches every server that it asks, past the policies"):
+        say("  " + release.kubectl("exec", f"deployment/{NAME}-dashboard-{ACCOUNT}", "--", "python", "-c", _ASKS).replace("\n", "\n  "))
     market = Market(release, SECTOR)
     try:
         world = World(node=node, release=release, market=market, versions=Versions(training=training, tracking_uri=_MLFLOW))
@@ -141,17 +155,7 @@ def _disrupt(world: World) -> None:
         ("Kafka", "app.kubernetes.io/component=kafka"),
     ):
         with step(f"kill -9 the {name} while bars come"):
-            due = world.market.status()["bars"] + _BARS_DISRUPTED
-            world.market.begin(_BARS_DISRUPTED, bars_per_s=5)
-            world.market.await_bar(due - _BARS_DISRUPTED + 1)
-            world.kill(selector)
-            left = due - world.market.status()["bars"]
-            check(left > 0, "all bars had come before the kill")
-            say(f"  killed with {left} of {_BARS_DISRUPTED} bars to come")
-            world.market.settle(_BARS_DISRUPTED)
-            world.release.wait_ready(SERVES_S)
-            world.market.play(BARS_AT_ONCE)
-            world.market.verify()
+            _kill_while_bars_come(world, selector)
     with step("delete the portfolio's and the forecaster's pods"):
         for selector in (forecaster, "app.kubernetes.io/component=portfolio"):
             world.release.kubectl("delete", "pods", "--selector", selector, "--wait=false")
@@ -163,18 +167,39 @@ def _disrupt(world: World) -> None:
         eventually(lambda: world.exists("service", f"forecaster-{SECTOR}"), "the Service to come back", TOLD_S, world.told)
 
 
+def _kill_while_bars_come(world: World, selector: str, *, name: str = "") -> None:
+    """The newest pod with these labels, or the one of this name. What it left undone is done afterwards, once."""
+    due = world.market.status()["bars"] + _BARS_DISRUPTED
+    world.market.begin(_BARS_DISRUPTED, bars_per_s=5)
+    world.market.await_bar(due - _BARS_DISRUPTED + 1)
+    world.kill([pod for pod in world.release.pods(selector) if name in ("", pod["metadata"]["name"])][-1])
+    left = due - world.market.status()["bars"]
+    check(left > 0, "all bars had come before the kill")
+    say(f"  killed with {left} of {_BARS_DISRUPTED} bars to come")
+    world.market.settle(_BARS_DISRUPTED)
+    world.release.wait_ready(SERVES_S)
+    world.market.play(BARS_AT_ONCE)
+    world.market.verify()
+
+
 def _change(world: World) -> None:
-    """Upgrade with everything alive; then take back one pair."""
-    with step("helm upgrade: new pods of all our services but the market"):
+    """Upgrade with everything alive, to a portfolio with a second pod; then take back one pair."""
+    with step("helm upgrade: new pods of all our services but the market, and a portfolio that stands by"):
         before = world.market.verify()
         components = ("operator", "portfolio", "recorder", "ingestor", "forecaster")
-        world.release.upgrade({component: {"annotations": {_UPGRADED: "yes"}} for component in components})
+        values: dict[str, dict[str, object]] = {component: {"annotations": {_UPGRADED: "yes"}} for component in components}
+        world.release.upgrade({**values, "portfolio": {**values["portfolio"], "replicas": 2}})
         eventually(lambda: world.all_annotated(components, _UPGRADED), "all pods to be of the new kind", SERVES_S, world.release.told)
         world.release.wait_ready()
         world.wait_ready("sectormodel", str(SECTOR), SERVES_S)
         world.market.play(2 * BARS_AT_ONCE)
         after = world.market.verify()
         check(after.bars == before.bars + 2 * BARS_AT_ONCE and after.orders >= before.orders, f"before {before}, after {after}")
+    with step("kill -9 the portfolio that trades while bars come: the other one takes over"):
+        writer = world.writer()
+        _kill_while_bars_come(world, "app.kubernetes.io/component=portfolio", name=writer)
+        check(world.writer() != writer, f"{writer} trades again, nobody took over")
+        say(f"  {world.writer()} trades in the place of {writer}")
     with step("kubectl delete tradingpair: it is closed first, then gone"):
         pair = PAIRS[0]
         world.market.stroll(1.0)

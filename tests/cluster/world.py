@@ -81,13 +81,17 @@ class World:
         check(set(acted_on.values()) == {ref.version}, f"one bar after the pointer moved to version {ref.version} pairs act on {acted_on}")
         say(f"  the next bar was decided by version {ref.version}")
 
-    def kill(self, selector: str) -> None:
-        """SIGKILL to the processes of the newest pod with these labels, as a machine that runs out of memory does it."""
-        pod = self.release.pods(selector)[-1]
+    def kill(self, pod: Mapping[str, Any]) -> None:
+        """SIGKILL to the processes of a pod, as a machine that runs out of memory does it."""
         processes = self.node.processes(pod["metadata"]["uid"])
         check(processes, f"pod {pod['metadata']['name']} has no process to kill")
         for process in processes:
             os.kill(process, signal.SIGKILL)
+
+    def writer(self) -> str:
+        """The name of the portfolio's pod that trades; its host name, which stands in the lease."""
+        [(holder,)] = self.market.rows("SELECT holder FROM writers ORDER BY renewed_at DESC LIMIT 1")
+        return str(holder).partition("/")[0]
 
     def all_annotated(self, components: Sequence[str], name: str) -> bool:
         """Whether every pod of these components has this annotation."""

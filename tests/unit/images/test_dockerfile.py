@@ -9,7 +9,7 @@ import pytest
 from tandem.cli.locks import LOCKS
 
 ROOT = Path(__file__).parents[3]
-TARGETS = ("services", "forecaster", "operator", "mlflow", "trainer")
+TARGETS = ("services", "dashboard", "forecaster", "operator", "mlflow", "trainer")
 
 
 @dataclass
@@ -84,7 +84,7 @@ def test_nothing_is_installed_in_what_is_shipped(target: str) -> None:
 def test_every_installation_is_held_to_hashes() -> None:
     """By a lock; the exceptions are our own wheel, and torch of an index whose hashes no lock can know."""
     commands = [part for stage in STAGES.values() for run in stage.of("RUN") for part in re.split(r"&&|;", run) if " install " in part]
-    assert len(commands) == 9
+    assert len(commands) == 10
     free = [command for command in commands if "--require-hashes" not in command]
     assert all("--no-deps" in command for command in free)
     assert [command.split()[-1] for command in free] == ["dist/*.whl"]

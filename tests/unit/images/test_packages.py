@@ -15,9 +15,10 @@ ROOT = Path(__file__).parents[3]
 # By image: the modules that its processes begin with.
 ENTRIES = {
     "services": ("tandem.ingestor.main", "tandem.recorder.main", "tandem.portfolio.main", "tandem.recycler.main", "tandem.cli.main"),
+    "dashboard": ("tandem.dashboard.*", "tandem.dashboard.screens.*"),
     "forecaster": ("tandem.forecaster.main",),
     "operator": ("tandem.operator.*", "tandem.forecaster.replay_check"),
-    "trainer": ("tandem.trainer.cli", "tandem.trainer.rebaseline_cli", "tandem.trainer.tuning_cli", "tandem.cli.main"),
+    "trainer": ("tandem.cli.train", "tandem.trainer.rebaseline_cli", "tandem.trainer.tuning_cli", "tandem.cli.main"),
 }
 TRAINING_ONLY = {"arch", "mlflow", "numba", "onnx", "optuna", "statsmodels", "torch", "triton"}
 
@@ -51,7 +52,7 @@ def test_an_image_holds_whatever_its_processes_import(image: str) -> None:
     assert missing == set()
 
 
-@pytest.mark.parametrize("image", ["services", "forecaster", "operator"])
+@pytest.mark.parametrize("image", ["services", "dashboard", "forecaster", "operator"])
 def test_a_serving_image_holds_nothing_of_training(image: str) -> None:
     """Not torch, with or without CUDA, and not the compilers."""
     held = locked(image)
