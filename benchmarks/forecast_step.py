@@ -1,22 +1,27 @@
-"""Cost of the serving step per bar and of the network per call. Run: python benchmarks/forecast_step.py
+"""Cost of the serving step, of its network per call and of its ticks: python benchmarks/forecast_step.py
 
-Prints medians; what they are compared with is measured in the same run.
+Prints medians of CPU time, which other work on the machine changes little; what they are compared with is measured in the same run.
 """
 
+import gc
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
+from tandem.adapters.codec import decode_tick_record, encode_forecasts, encode_frame, encode_heartbeat
 from tandem.adapters.onnx_network import CHUNK_ROWS, OnnxNetwork
+from tandem.domain.forecasts import ModelRef
 from tandem.domain.ids import PairId, SectorId, Symbol
-from tandem.domain.market import Bar, BarSet
-from tandem.flow.forecast import initial_forecasts, step
+from tandem.domain.market import KIND_TRADE, TICK_DTYPE, Heartbeat, SessionGrid, Source, TickArray, TickFrame
+from tandem.flow.sector import SectorModel, initial_sector
+from tandem.flow.sector import step as sector_step
+from tandem.forecaster.main import GC_THRESHOLDS
 from tandem.quant.bundle import Bundle, Calibration, PairModel, PairStart
 from tandem.quant.features import FEATURES
-from tandem.quant.gru import Weights, predict
-from tandem.quant.network import neutral
+from tandem.quant.gru_weights import Weights
+from tandem.quant.network import Network, neutral
 from tandem.quant.volatility import Kind, Shocks, Volatility
 from tandem.trainer.onnx_graph import onnx_graph
 
@@ -40,9 +45,16 @@ def weights() -> Weights:
     )
 
 
-def bundle(pairs: int) -> Bundle:
-    """A sector of so many pairs."""
-    legs = [(f"A{chr(65 + i // 26)}{chr(65 + i % 26)}", f"B{chr(65 + i // 26)}{chr(65 + i % 26)}") for i in range(pairs)]
+def symbols(count: int) -> tuple[Symbol, ...]:
+    """So many names, ascending."""
+    return tuple(Symbol(f"S{i:04d}") for i in range(count))
+
+
+def bundle(pairs: int, of: int = 0) -> Bundle:
+    """A sector of so many pairs, of so many symbols; 0: two for each pair."""
+    names = symbols(of or 2 * pairs)
+    near = [(names[i], names[i + step]) for step in range(1, len(names)) for i in range(len(names) - step)]
+    legs = near[:pairs] if of else list(zip(names[::2], names[1::2], strict=True))
     return Bundle(
         sector=SectorId("bench"),
         bar="1min",
@@ -95,44 +107,105 @@ def bundle(pairs: int) -> Bundle:
     )
 
 
-def bar(close_ns: int, model: Bundle, rng: np.random.Generator) -> BarSet:
-    """A bar in which all legs traded."""
-    legs = [leg for pair in model.pairs for leg in (pair.leg_a, pair.leg_b)]
-    template = Bar(symbol=Symbol("X"), open_ns=0, close_ns=close_ns, open=1, high=1, low=1, close=1, volume=1, trades=1)
-    prices = np.exp(4 + 0.01 * rng.standard_normal(len(legs)))
-    bars = {leg: replace(template, symbol=leg, close=price) for leg, price in zip(legs, prices.tolist(), strict=True)}
-    return BarSet(close_ns=close_ns, bars=bars, session_ns=0, slot=close_ns % 390, number=close_ns, next_slot=(close_ns + 1) % 390)
+MINUTE_NS = 60_000_000_000
+GRID = SessionGrid(open_ns=np.array([1]), close_ns=np.array([1 + 1440 * MINUTE_NS]), bar_ns=MINUTE_NS)
+
+
+def sector_model(pairs: int, of: int, network: Network) -> SectorModel:
+    """A version of such a sector, with minute bars."""
+    return SectorModel(bundle=bundle(pairs, of), ref=ModelRef(name="m", version="1", digest="d"), network=network, grid=GRID)
+
+
+def minute(number: int, names: tuple[Symbol, ...], count: int) -> TickArray:
+    """Random trades of one minute, in which every symbol trades."""
+    rng = np.random.default_rng(number)
+    ticks = np.zeros(count, TICK_DTYPE)
+    ticks["event_ns"] = 1 + number * MINUTE_NS + np.sort(rng.integers(0, MINUTE_NS, count))
+    ticks["symbol"], ticks["kind"], ticks["size"] = rng.permutation(np.arange(count) % len(names)), KIND_TRADE, 100
+    ticks["trade_id"], ticks["price"] = number * count + np.arange(count), np.exp(4 + 0.01 * rng.standard_normal(count))
+    return ticks
+
+
+def records(names: tuple[Symbol, ...], ticks: TickArray, size: int) -> list[bytes]:
+    """As frames of at most so many ticks."""
+    stream = {"sector": SectorId("bench"), "source": Source.LIVE, "replay_id": "", "symbols": names}
+    return [encode_frame(TickFrame(**stream, ticks=ticks[start : start + size])) for start in range(0, len(ticks), size)]
+
+
+def heartbeat(number: int) -> bytes:
+    """The end of a minute."""
+    stream = {"sector": SectorId("bench"), "source": Source.LIVE, "replay_id": ""}
+    return encode_heartbeat(Heartbeat(**stream, watermark_ns=1 + (number + 1) * MINUTE_NS))
+
+
+def serve(model: SectorModel, size: int, *, count: int = 20_000, minutes: int = 30) -> tuple[float, float, float]:
+    """(ticks a second from record to state, ms of CPU from heartbeat to encoded batch: median and 99th percentile)."""
+    names = tuple(sorted({leg for pair in model.bundle.pairs for leg in (pair.leg_a, pair.leg_b)}))
+    state, frames_s, bars_s = initial_sector(model), 0.0, []
+    for number in range(minutes):
+        frames = records(names, minute(number, names, count), size)
+        start = time.thread_time()
+        for record in frames:
+            state, _ = sector_step(model, state, decode_tick_record(record))
+        frames_s += time.thread_time() - start
+        start = time.thread_time()
+        state, batches = sector_step(model, state, decode_tick_record(heartbeat(number)))
+        for batch in batches:
+            encode_forecasts(batch)
+        bars_s.append(time.thread_time() - start)
+        assert len(batches[0].forecasts) == len(model.bundle.pairs)
+    return minutes * count / frames_s, 1e3 * float(np.median(bars_s)), 1e3 * float(np.quantile(bars_s, 0.99))
+
+
+def python_ticks_s(count: int = 20_000) -> float:
+    """Ticks a second of the same aggregation, one tick at a time in Python: the peer of the columns."""
+    names = symbols(200)
+    rows = minute(0, names, count).tolist()
+    start, bars = time.thread_time(), {}
+    for _, _, price, size, symbol, _, _ in rows:
+        found = bars.get(symbol)
+        if found is None:
+            bars[symbol] = [price, price, price, price, size, 1]
+        else:
+            found[1], found[2], found[3] = max(found[1], price), min(found[2], price), price
+            found[4] += size
+            found[5] += 1
+    return count / (time.thread_time() - start)
 
 
 def median_us(call: Callable[[], object], repeats: int = 400) -> float:
     """Of one call, after a warm-up."""
     times = []
     for _ in range(repeats):
-        start = time.perf_counter_ns()
+        start = time.thread_time_ns()
         call()
-        times.append(time.perf_counter_ns() - start)
+        times.append(time.thread_time_ns() - start)
     return float(np.median(times[repeats // 10 :])) / 1e3
 
 
 def main() -> None:
     """Print the table."""
+    from tandem.quant.gru import predict  # noqa: PLC0415 torch, which no forecaster has in memory
+
+    gc.set_threshold(*GC_THRESHOLDS)
     network, rng = OnnxNetwork(onnx_graph(weights(), SEQUENCE)), np.random.default_rng(1)
     print(f"network, {SEQUENCE} x {len(FEATURES)} -> 2, chunks of {CHUNK_ROWS} rows")
     for rows in (1, CHUNK_ROWS, 10 * CHUNK_ROWS):
         windows = rng.standard_normal((rows, SEQUENCE, len(FEATURES))).astype(np.float32)
         served, reference = median_us(lambda w=windows: network(w)), median_us(lambda w=windows: predict(weights(), w), 100)
         print(f"  {rows:4d} rows  ONNX Runtime {served:8.1f} us   torch, weights loaded each time {reference:9.1f} us")
-    print("step of a sector, all pairs advance")
-    for pairs in (1, 10, 100):
-        model = bundle(pairs)
-        bars = [bar(t, model, rng) for t in range(1, 301)]
-        for name, used in (("with the network", network), ("without", neutral)):
-            state, times = initial_forecasts(model), []
-            for item in bars:
-                start = time.perf_counter_ns()
-                state, _ = step(state, item, used)
-                times.append(time.perf_counter_ns() - start)
-            print(f"  {pairs:4d} pairs {name:17s} {np.median(times) / 1e3:8.1f} us a bar, p99 {np.quantile(times, 0.99) / 1e3:8.1f} us")
+    print(f"one tick at a time in Python: {python_ticks_s():12,.0f} ticks/s into bars of 200 symbols, nothing else")
+    print("record to forecast state, and heartbeat to encoded batch; all pairs advance")
+    for pairs, of in ((1, 2), (100, 200), (1_000, 500), (5_000, 500)):
+        model = sector_model(pairs, of, network)
+        for size in (100, 1_000) if pairs > 1 else (100,):
+            rate, median, p99 = serve(model, size)
+            print(
+                f"  {pairs:5,d} pairs, {of:3d} symbols, frames of {size:5,d}: {rate:11,.0f} ticks/s  bar {median:.2f} ms, p99 {p99:.2f} ms"
+            )
+        if pairs <= 1_000:
+            rate, median, p99 = serve(replace(model, network=neutral), 1_000)
+            print(f"        without the network: bar {median:7.2f} ms")
 
 
 if __name__ == "__main__":
