@@ -10,7 +10,7 @@ from tandem.cli.main import PARTS
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
-COMMAND = re.compile(r"(?:^|[`/ ])tandem ([a-z-]+)", re.MULTILINE)
+COMMAND = re.compile(r"(?:^|[`/ ])tandem ([a-z][a-z-]*)", re.MULTILINE)
 TARGET = re.compile(r"(?:^|`|&& )make ([a-z-]+)", re.MULTILINE)
 
 
