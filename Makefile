@@ -12,7 +12,7 @@ CLUSTER_ARGS ?=
 CODE := $(wildcard services operators images tests benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-cluster unit bench lint format type verify generate lock images clean
+.PHONY: help setup setup-dev demo test chaos test-cluster unit bench lint format type verify generate docs docs-check lock images clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -48,17 +48,24 @@ test: setup-dev  ## all tests; starts the real servers they need
 test-cluster: setup-dev  ## a real Kubernetes node, the images and a whole life of an installation; as root (CLUSTER_ARGS=smoke)
 	PYTHONPATH=tests $(BIN)/python -m cluster $(CLUSTER_ARGS)
 
+# SEEDS=n how many, FIRST_SEED=k the first, DATA=file trades or bars in Parquet instead of 20 stocks' daily closes.
+SEEDS ?= 3
+FIRST_SEED ?= 1
+DATA ?=
+CHAOS_ARGS ?=
+chaos: setup-dev  ## replay under seeded faults and let the checker judge; writes var/chaos/report.json (SEEDS, FIRST_SEED, DATA)
+	PYTHONPATH=tests $(BIN)/python -m chaos --seeds $(SEEDS) --first-seed $(FIRST_SEED) $(if $(DATA),--data $(DATA)) $(CHAOS_ARGS)
+
 unit: setup-dev  ## the quick, pure tests only
 	$(BIN)/python -m pytest tests/unit tests/property tests/reference $(PYTEST_ARGS)
 
-bench: setup-dev  ## measure against the peers, ratios in one run
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/market_flow.py
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/forecast_step.py
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/garch_fits.py
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/screening.py
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/network_training.py
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/training.py
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/operator_scale.py
+BENCHMARKS ?= market_flow ingest forecast_step metrics_overhead scale sector_latency \
+  garch_fits screening network_training training operator_scale dashboard_pages
+bench: setup-dev  ## measure against the peers, ratios in one run; what is printed is kept in var/bench (BENCHMARKS="...")
+	mkdir -p var/bench
+	set -e; for name in $(BENCHMARKS); do \
+	  OMP_NUM_THREADS=1 bash -o pipefail -c "$(BIN)/python benchmarks/$$name.py | tee var/bench/$$name.txt"; \
+	done
 
 lint: setup-dev  ## format check, lint, types, layers
 	$(BIN)/ruff format --check $(CODE)
@@ -73,11 +80,20 @@ format: setup-dev  ## rewrite the code in the house format
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
 
-verify: setup-dev  ## generated files and locks are up to date
+verify: setup-dev  ## generated files and locks are up to date (`tandem verify` checks a run)
 	$(BIN)/python -m tandem.cli.verify
 
 generate: setup-dev  ## write the reference pages from the code
 	$(BIN)/python -m tandem.cli.generate
+
+docs: setup-dev  ## the documentation as a site, in var/site; a warning fails it (with --quiet, MkDocs would count none)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# PAGES="docs/a.md ..." instead of all; SLOW=1 also what starts a platform or trains.
+PAGES ?=
+SLOW ?=
+docs-check: setup-dev  ## run the commands that the documents mark runnable (PAGES="docs/tutorial.md" SLOW=1)
+	PYTHONPATH=tests $(BIN)/python -m documents $(if $(SLOW),--slow) $(PAGES)
 
 # One resolution for all: what an image holds is a part of run.lock, in the same versions.
 COMPILE := pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11
@@ -89,6 +105,7 @@ lock: | $(UV)  ## resolve the dependencies again
 	$(UV) $(COMPILE) $(EVERYTHING) --extra dev $(PART) requirements/dev.lock
 	$(UV) $(COMPILE) requirements/build.in $(PART) requirements/build.lock
 	$(UV) $(COMPILE) pyproject.toml --extra services $(PART) requirements/services.lock
+	$(UV) $(COMPILE) pyproject.toml --extra dashboard $(PART) requirements/dashboard.lock
 	$(UV) $(COMPILE) pyproject.toml --extra forecaster $(PART) requirements/forecaster.lock
 	$(UV) $(COMPILE) pyproject.toml --extra operator $(PART) requirements/operator.lock
 	$(UV) $(COMPILE) pyproject.toml --extra train $(PART) requirements/trainer.lock
@@ -96,7 +113,7 @@ lock: | $(UV)  ## resolve the dependencies again
 
 # docker, podman or buildah. IMAGE_ARGS: e.g. "--build-arg PYTHON_IMAGE=docker.io/library/python:3.11-slim@sha256:..."; see docs/images.md.
 ENGINE ?= docker
-IMAGES ?= services forecaster operator mlflow trainer
+IMAGES ?= services dashboard forecaster operator mlflow trainer
 IMAGE_ARGS ?=
 IMAGE_TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 

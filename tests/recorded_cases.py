@@ -59,3 +59,18 @@ def closes(path: Path, days: Sequence[date], **prices: Sequence[float]) -> Path:
     """A long daily file: each symbol with a close on each day."""
     symbols = [symbol for symbol in prices for _ in days]
     return write(path, symbol=symbols, date=[*days] * len(prices), close=[p for column in prices.values() for p in column])
+
+
+def quotes(path: Path, rows: Sequence[tuple[str, int, float, float]]) -> Path:
+    """A file of quotes (symbol, ns, bid, ask), 100 shares on each side."""
+    names, ns, bids, asks = zip(*rows, strict=True)
+    sizes = [100] * len(rows)
+    return write(path, symbol=list(names), ts=times(ns), bid=list(bids), bid_size=sizes, ask=list(asks), ask_size=sizes)
+
+
+def events(path: Path, rows: Sequence[tuple[str, int, str, dict[str, object]]]) -> Path:
+    """A file of events (symbol, ns, event, {column: value})."""
+    numbers = {name: [more.get(name) for *_, more in rows] for name in ("price", "size", "trade_id", "low", "high")}
+    columns = {name: pa.array(values, pa.float64()) for name, values in numbers.items()}
+    reasons = pa.array([more.get("reason") for *_, more in rows], pa.string())
+    return write(path, symbol=[r[0] for r in rows], ts=times([r[1] for r in rows]), event=[r[2] for r in rows], reason=reasons, **columns)

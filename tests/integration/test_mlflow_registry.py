@@ -211,6 +211,17 @@ def test_what_is_not_there_is_permanent_and_a_missing_server_transient(mlflow_ur
         resolve_alias("http://127.0.0.1:9", "nobody", CHAMPION)
 
 
+@pytest.mark.parametrize("given", [None, "http://127.0.0.1:9"])
+def test_asking_a_server_leaves_the_environment_as_it_was(mlflow_uri: str, monkeypatch: pytest.MonkeyPatch, given: str | None) -> None:
+    """What mlflow writes there for its children would send a platform that is started next to this server."""
+    mlflow.set_tracking_uri(None)  # as if no server was asked before
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    if given is not None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+    assert resolve_alias(mlflow_uri, "nobody", CHAMPION) is None
+    assert os.environ.get("MLFLOW_TRACKING_URI") == given
+
+
 def test_a_run_that_breaks_leaves_no_version(mlflow_uri: str) -> None:
     """A metric that MLflow refuses ends the registration before a version exists."""
     broken = replace(bundle("broken"), metrics={"not a valid name: *?": 1.0})
