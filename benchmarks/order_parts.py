@@ -19,6 +19,7 @@ from tandem.portfolio.desk import Desk
 from tandem.ports import OrderReport
 
 _MOMENTS = ("published", "polled", "read", "taken", "decided", "durable", "submitting", "posted")
+_SLOWEST = 6
 _NAMES = ("through Kafka", "reading the record", "to the decision thread", "deciding", "making durable", "to the request", "the request")
 
 
@@ -81,3 +82,7 @@ def print_parts(path: Path, published: dict[int, int], first_post: dict[int, int
         + ", ".join(f"{n} {ms:.2f}" for n, ms in zip(_NAMES, np.median(parts, axis=0), strict=True))
     )
     print("    90th percentiles: " + ", ".join(f"{n} {ms:.2f}" for n, ms in zip(_NAMES, np.quantile(parts, 0.9, axis=0), strict=True)))
+    totals = parts.sum(axis=1)
+    print("    the slowest, in the same order: ")
+    for row in np.argsort(totals)[::-1][:_SLOWEST]:
+        print(f"      {totals[row]:6.2f} = " + " + ".join(f"{ms:.2f}" for ms in parts[row]))

@@ -26,7 +26,15 @@ from tandem.domain.control import (
     control_key,
 )
 from tandem.domain.errors import BadRecord
-from tandem.domain.forecasts import Forecast, ForecastBatch, ModelRef, market_columns, read_columns
+from tandem.domain.forecasts import (
+    FORECAST_FIELDS,
+    Forecast,
+    ForecastBatch,
+    ModelRef,
+    forecasts_of,
+    market_columns,
+    read_columns,
+)
 from tandem.domain.ids import PairId, SectorId, Symbol
 from tandem.domain.market import KIND_CORRECTION, KIND_TRADE, KINDS, TICK_DTYPE, Heartbeat, Source, TickFrame
 from tandem.domain.trading import TradingMode
@@ -136,11 +144,17 @@ def decode_forecasts(data: bytes) -> ForecastBatch:
             raise BadRecord("forecast_schema", f"unknown schema, expected {FORECAST_SCHEMA}")
         doc["model"] = ModelRef(**doc["model"])
         doc["source"] = Source(doc["source"])
-        doc["forecasts"] = tuple(Forecast(**row) for row in doc["forecasts"])
+        doc["forecasts"] = _forecasts(doc["forecasts"])
         doc["market"] = read_columns(doc.get("market", {}))
         return ForecastBatch(**doc)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadRecord("forecast_malformed", str(error)) from error
+
+
+def _forecasts(rows: list[dict[str, Any]]) -> tuple[Forecast, ...]:
+    if rows and all(tuple(row) == FORECAST_FIELDS for row in rows):  # as encode_forecasts writes them
+        return forecasts_of(list(zip(*(row.values() for row in rows), strict=True)))
+    return tuple(Forecast(**row) for row in rows)
 
 
 def encode_control(record: ControlRecord) -> tuple[bytes, bytes]:

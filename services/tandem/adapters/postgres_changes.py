@@ -19,10 +19,14 @@ from tandem.adapters.postgres_rows import (
 )
 from tandem.adapters.postgres_statements import Statements
 from tandem.domain.ledger import Entry
-from tandem.domain.trading import OrderStatus
 from tandem.flow.journal import Changes
 from tandem.flow.netting import is_internal
 from tandem.flow.orders import OrderState
+
+_ORDER_COLUMNS = (
+    "client_order_id, intent_id, pair, leg, attempt, symbol, side, qty, limit_usd, decided_ns, crossed_qty, "
+    "status, filled_qty, inside_qty, reported_qty, broker_order_id, reason"
+)
 
 
 class ChangeStatements:
@@ -63,37 +67,15 @@ class ChangeStatements:
             'topic, partition, "offset", sha256, tick_topic, tick_first, tick_last',
             [decision_row(decision) for decision in changes.decisions],
         )
-        self._insert(
-            "orders",
-            "client_order_id, intent_id, pair, leg, attempt, symbol, side, qty, limit_usd, decided_ns, crossed_qty, status",
-            [
-                (
-                    *(
-                        o.client_order_id,
-                        o.intent_id,
-                        o.pair,
-                        o.leg,
-                        o.attempt,
-                        o.symbol,
-                        o.side,
-                        o.qty,
-                        o.limit_usd,
-                        o.decided_ns,
-                        o.crossed_qty,
-                    ),
-                    OrderStatus.INITIALIZED,
-                )
-                for o in changes.new_orders
-            ],
-        )
-        self._update_orders({key: state for key, state in changes.orders.items() if key in new})
+        states = [changes.orders.get(order.client_order_id) or OrderState(order=order) for order in changes.new_orders]
+        self._insert("orders", _ORDER_COLUMNS, [_order_row(state) for state in states])
 
     def _update_orders(self, orders: Mapping[str, OrderState]) -> None:
         execute_batch(
             self._statements,
             "UPDATE orders SET status = %s, filled_qty = %s, inside_qty = %s, reported_qty = %s, broker_order_id = %s, reason = %s "
             "WHERE book = %s AND client_order_id = %s",
-            [(o.status, o.filled, o.inside, o.reported, o.broker_order_id, o.reason, self._book, key) for key, o in orders.items()],
+            [(*_became(state), self._book, key) for key, state in orders.items()],
         )
 
     def _write_books(self, changes: Changes) -> None:
@@ -187,6 +169,17 @@ class ChangeStatements:
                 for r in changes.reconciliations
             ],
         )
+
+
+def _order_row(state: OrderState) -> tuple[Any, ...]:
+    o = state.order
+    made = (o.client_order_id, o.intent_id, o.pair, o.leg, o.attempt, o.symbol, o.side, o.qty, o.limit_usd, o.decided_ns, o.crossed_qty)
+    return *made, *_became(state)
+
+
+def _became(state: OrderState) -> tuple[Any, ...]:
+    """What is known of it since it was made."""
+    return state.status, state.filled, state.inside, state.reported, state.broker_order_id, state.reason
 
 
 def posting_rows(entries: Iterable[Entry]) -> list[tuple[Any, ...]]:

@@ -5,17 +5,20 @@ bars come from, nor who acts on a forecast.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tandem.domain.forecasts import Forecast
+from tandem.domain.forecasts import FORECAST_FIELDS, Forecast, forecasts_of
 from tandem.domain.ids import Symbol
 from tandem.domain.market import BarColumns, BarSet
 from tandem.quant.bundle import Bundle
 from tandem.quant.features import FEATURES, FilterState, PairArrays, Step, Vector, advance, pair_arrays, scaled, started
 from tandem.quant.hybrid import hybrid
 from tandem.quant.network import Network, Outputs
+
+_FIXED = ("pair", "leg_a", "leg_b", "beta", "mu", "half_life_bars")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -27,6 +30,7 @@ class PairTable:
     symbols: dict[Symbol, int]
     leg_a: NDArray[np.intp]  # (P,)
     leg_b: NDArray[np.intp]
+    fixed: dict[str, list[Any]]  # (P,) each: what every forecast of a pair repeats, by field
     feature_mean: Vector  # (F,)
     feature_sd: Vector
 
@@ -60,6 +64,7 @@ def initial_forecasts(bundle: Bundle, number: int | None = None) -> ForecastStat
         symbols=symbols,
         leg_a=np.array([symbols[p.leg_a] for p in bundle.pairs], dtype=np.intp),
         leg_b=np.array([symbols[p.leg_b] for p in bundle.pairs], dtype=np.intp),
+        fixed={name: [getattr(pair, name) for pair in bundle.pairs] for name in _FIXED},
         feature_mean=np.array(bundle.feature_mean),
         feature_sd=np.array(bundle.feature_sd),
     )
@@ -146,29 +151,12 @@ def _forecasts(
     variance, probability = hybrid(bundle.calibration, moved.garch_variance[rows], outputs)
     sound = np.isfinite(variance) & (variance > 0) & np.isfinite(probability)
     rows = rows[sound]
-    # Lists of Python numbers: picking hundreds of them out of arrays one by one takes longer than the filter.
-    columns = (prices[0], prices[1], moved.spread, moved.expected_spread, moved.z, moved.garch_variance, state.bars - 1)
-    shown = [rows, variance[sound], probability[sound], *(column[rows] for column in columns)]
-    result: dict[int, Forecast] = {}
-    for row, forecast_variance, odds, price_a, price_b, spread, expected_spread, z, garch_variance, bar_index in zip(
-        *(column.tolist() for column in shown), strict=True
-    ):
-        pair = bundle.pairs[row]
-        result[row] = Forecast(
-            pair=pair.pair,
-            leg_a=pair.leg_a,
-            leg_b=pair.leg_b,
-            price_a=price_a,
-            price_b=price_b,
-            beta=pair.beta,
-            mu=pair.mu,
-            spread=spread,
-            expected_spread=expected_spread,
-            z=z,
-            variance=forecast_variance,
-            garch_variance=garch_variance,
-            reversion_probability=odds,
-            half_life_bars=pair.half_life_bars,
-            bar_index=bar_index,
-        )
-    return result
+    # Columns of Python numbers: picking hundreds of them out of arrays one by one takes longer than the filter.
+    numbers = {"price_a": prices[0], "price_b": prices[1], "spread": moved.spread, "expected_spread": moved.expected_spread, "z": moved.z}
+    columns = {name: column[rows].tolist() for name, column in (numbers | {"garch_variance": moved.garch_variance}).items()}
+    columns |= {"variance": variance[sound].tolist(), "reversion_probability": probability[sound].tolist()}
+    columns["bar_index"] = (state.bars[rows] - 1).tolist()
+    places = rows.tolist()
+    for name, fixed in state.table.fixed.items():
+        columns[name] = [fixed[place] for place in places]
+    return dict(zip(places, forecasts_of([columns[name] for name in FORECAST_FIELDS]), strict=True))
