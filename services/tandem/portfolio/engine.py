@@ -195,9 +195,10 @@ class Engine:
         if self._replay is not None:  # on a live feed each comparison does both: a question would stand between a forecast and its orders
             if self.books.fills_since_fees or self._charges != self._charges_booked:
                 reconcile.book_fees(self.books, self._broker, self._origin)
-                if self._charges != self._charges_booked and self.desk.morning is not None:
-                    # A split is counted, too: one that was told after its morning, before anything is traded on the old shares.
-                    self.desk.morning.settle(self.desk.specs, self._broker.positions(), bar.bar_close_ns)
+                if self._charges != self._charges_booked:
+                    self._settle(
+                        bar.bar_close_ns
+                    )  # a split is counted, too: one told after its morning, before the old shares are traded on
                 self._charges_booked = self._charges
             self._compare_at_bar(bar.bar_close_ns)
         self.desk.trade(bar, self._published_ns)
@@ -208,6 +209,11 @@ class Engine:
         self.books.provenance.forget_before(bar.bar_close_ns)
         self._show()
         measures.show_mode(self.books.trading_states, self.desk.account)
+
+    def _settle(self, at_ns: int) -> None:
+        """In a replay: take in what the exchange has done to the shares since the morning."""
+        if self.desk.morning is not None:
+            self.desk.morning.settle(self.desk.specs, self._broker.positions(), at_ns, moved=True)
 
     def _show(self) -> None:
         """What alerts look at: on live feeds every second, as a leg that stands alone does not wait for a bar."""
@@ -257,6 +263,7 @@ class Engine:
         """Nothing more will come: take in what is left, compare, and write the result down. Positions stay as they are."""
         run = self.desk.run(bar.replay_id)
         reconcile.catch_up(self.books, self._broker, self._sender, self._origin, resend_from_ns=None)
+        self._settle(bar.bar_close_ns)
         found = reconcile.compare(self.books, self._broker, run=run, occasion="end_of_stream", event_ns=bar.bar_close_ns)
         self.desk.guard.feed(Compared(at_ns=bar.bar_close_ns, difference=reconcile.describe(found)))
         self.books.changes.decided[run] = (bar.bar_close_ns, True)

@@ -31,6 +31,7 @@ from tandem.ports import Facts
 log = structlog.get_logger()
 _NAME = ("morning", "")
 _ZERO = Decimal(0)
+_NEVER = ("", False)
 _LOOK_DAYS = 45  # around today: more than an ex-date's window, and than the twenty daily bars between two comparisons of the books
 _TOLD_MAX = 300  # characters of an error
 _APPLIED_MAX = 1_000  # ids of actions that were taken in; older ones are not asked for any more
@@ -45,7 +46,7 @@ class Morning:
         known = books.guards.get(_NAME, {})
         self._day: str = known.get("day", "")  # the newest that was looked at
         self._applied: tuple[str, ...] = tuple(known.get("applied", ()))
-        self._asked: tuple[str, bool] = ("", False)  # day, and whether in its session: borrow lists come before the open
+        self._asked = _NEVER  # day, and whether in its session: borrow lists come before the open
         self._actions: tuple[CorporateAction, ...] = ()
         self._failed_on = ""
 
@@ -62,11 +63,17 @@ class Morning:
             self._day, self._applied = day, (*self._applied, *(a.action_id for a in due))[-_APPLIED_MAX:]
             self._keep(at_ns)
 
-    def settle(self, specs: Mapping[PairId, PairSpec], positions: Iterable[Position], at_ns: int) -> None:
-        """Between bars, before the ledger is compared: take in the splits that the broker's positions already show."""
+    def settle(self, specs: Mapping[PairId, PairSpec], positions: Iterable[Position], at_ns: int, *, moved: bool = False) -> None:
+        """Between bars, before the ledger is compared: take in the splits that the broker's positions already show.
+
+        moved: the broker may have booked something by itself since the day's facts were asked for. Where its shares are not the ledger's,
+        they are then asked for once more.
+        """
+        broker, ledger = {p.symbol: p.qty for p in positions}, accounting.positions(self._books.book)
+        if moved and any(broker.get(symbol, _ZERO) != shares for symbol, shares in ledger.items()):
+            self._asked = _NEVER
         self._ask(specs, day_of(at_ns), at_ns)
         session = session_number(self._grid, at_ns)
-        broker, ledger = {p.symbol: p.qty for p in positions}, accounting.positions(self._books.book)
         for action in self._actions:
             shares = ledger.get(action.symbol)
             if action.kind is not ActionKind.SPLIT or not shares or action.action_id in self._applied:

@@ -73,9 +73,9 @@ class Replay:
         self.asked.append(after_ns)
         return tuple(fee for fee in self.charged if fee.event_ns > after_ns)
 
-    def bar(self, day: int) -> None:
-        """Forecasts and the exchange's heartbeat of one bar."""
-        held = batch(day * DAY, forecast(z=-1.5, bar_index=day))
+    def bar(self, day: int, *, end: bool = False) -> None:
+        """Forecasts and the exchange's heartbeat of one bar; end: nothing comes after it."""
+        held = batch(day * DAY, forecast(z=-1.5, bar_index=day), end_of_stream=end)
         place = place_of(held, offset=day, sha256="", ticks=b"")
         self.events.append(ForecastsArrived(batch=held, offset=day, published_ns=0, place=place))
         self.beat(day)
@@ -119,23 +119,37 @@ def test_a_bar_without_a_new_charge_asks_nothing(replay: Replay) -> None:
     assert replay.asked == []
 
 
-def test_a_split_that_is_told_of_after_its_morning_is_taken_in_at_the_next_bar(replay: Replay) -> None:
-    """Else the pair closes what it had before, and what the split added is the broker's alone: the heartbeat counts splits, too."""
+def split_after(replay: Replay, day: int) -> Decimal:
+    """A morning that knows nothing, and a split by 2 after the bar; the pair's shares before it."""
     table, facts = replay.table, MemoryFacts()
     grid = session_grid("1d", 0, 20 * DAY)
     table.desk.morning = Morning(table.books, table.desk.gate, table.desk.watch, facts, limits=PretradeLimits(), grid=grid)
-    replay.bar(6)
-    shares = table.books.book.shares[PAIR, KO]
-    action = CorporateAction(action_id="s1", symbol=KO, kind=ActionKind.SPLIT, ex_day=day_of(6 * DAY), ratio=Decimal(2))
-    facts.told = (action,)
+    replay.bar(day)
+    facts.told = (CorporateAction(action_id="s1", symbol=KO, kind=ActionKind.SPLIT, ex_day=day_of(day * DAY), ratio=Decimal(2)),)
     positions = [Position(symbol=name, qty=qty * 2 if name == KO else qty) for name, qty in accounting.positions(table.books.book).items()]
     table.broker.positions = lambda: tuple(positions)
+    return table.books.book.shares[PAIR, KO]
+
+
+def test_a_split_that_is_told_of_after_its_morning_is_taken_in_at_the_next_bar(replay: Replay) -> None:
+    """Else the pair closes what it had before, and what the split added is the broker's alone: the heartbeat counts splits, too."""
+    table, shares = replay.table, split_after(replay, 6)
     replay.charged.append(Fee(activity_id="d1", symbol=PEP, amount_usd=Decimal(0), event_ns=6 * DAY, description="split"))
     replay.bar(7)
 
     assert table.books.book.shares[PAIR, KO] == shares * 2
     leg = next(leg for leg in table.books.executions[PAIR].legs if leg.symbol == KO)
     assert leg.held == leg.target == shares * 2
+
+
+def test_a_split_that_no_heartbeat_tells_of_any_more_is_taken_in_before_the_last_comparison(replay: Replay) -> None:
+    table, shares = replay.table, split_after(replay, 6)
+    replay.bar(7, end=True)
+
+    assert table.books.book.shares[PAIR, KO] == shares * 2
+    last = [made for changes in table.store.written for made in changes.reconciliations][-1]
+    assert last.occasion == "end_of_stream"
+    assert KO not in {difference.what for difference in last.differences}
 
 
 def test_a_replay_that_waits_again_for_a_decided_bar_is_told_again(replay: Replay) -> None:

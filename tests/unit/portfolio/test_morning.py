@@ -228,6 +228,24 @@ def test_a_split_that_the_broker_shows_over_night_is_taken_in_before_the_books_a
     assert days.alarms().count("corporate_action") == 1
 
 
+def test_a_split_that_is_told_of_within_the_day_is_asked_for_where_the_shares_have_moved(days: Days) -> None:
+    held(days)
+    days.day("2024-06-10", z=-1.5)
+    days.facts.told = (SPLIT,)
+    night_ns = close_ns("2024-06-10")
+    asked = len(days.facts.asked)
+    days.desk.morning.settle(days.desk.specs, [Position(symbol=PEP, qty=Decimal(-320))], night_ns)
+    assert days.books.book.shares[PAIR, PEP] == -80  # the facts of the day were asked for before it was told
+
+    same = [Position(symbol=symbol, qty=qty) for symbol, qty in accounting.positions(days.books.book).items()]
+    days.desk.morning.settle(days.desk.specs, same, night_ns, moved=True)
+    assert len(days.facts.asked) == asked
+    split = [replace(position, qty=Decimal(-320)) if position.symbol == PEP else position for position in same]
+    days.desk.morning.settle(days.desk.specs, split, night_ns, moved=True)
+    assert len(days.facts.asked) == asked + 1
+    assert days.books.book.shares[PAIR, PEP] == -320
+
+
 def test_facts_that_are_not_to_be_had_are_asked_for_at_each_bar_and_missed_once(days: Days) -> None:
     days.facts.away = True
     days.day("2024-06-03", z=0.0)
