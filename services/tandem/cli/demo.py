@@ -1,5 +1,6 @@
 """`tandem demo`: the whole platform over recorded data, with a live display and a summary at the end."""
 
+import shlex
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -82,6 +83,14 @@ def demo(  # noqa: PLR0917  (Typer passes options by name)
         console.print(f"report: {report}")
     if not done.ledger_equals_broker or done.ticks_replayed != done.ticks_in_kafka:
         raise typer.Exit(1)
+    if not (json or keep):
+        console.print(f"\nto work with it: {shlex.join(again(options, done))}", markup=False, soft_wrap=True)
+
+
+def again(options: DemoOptions, report: Report) -> list[str]:
+    """The command that starts the platform of an ended demo, over the same days."""
+    data = [] if options.data is None else ["--data", str(options.data), "--bar", report.bar]
+    return ["tandem", "up", "--home", str(options.home), *data, "--from", str(report.data["replayed"]["from"])[:10], "--detach"]
 
 
 def _run(console: Console, options: DemoOptions, *, keep: bool) -> Report:

@@ -183,16 +183,13 @@ def span(first_ns: int | None, last_ns: int | None) -> dict[str, str | None]:
 def lines(report: Report) -> Iterable[tuple[str, str]]:
     """The summary that a person reads, as (label, text)."""
     latency = report.tick_to_forecast_ms
-    yield (
-        "data",
-        f"{report.data['file']} ({report.bar} bars), replayed {report.data['replayed']['from']} to {report.data['replayed']['to']}",
-    )
-    yield "models", ", ".join(f"{sector} v{model['version']} ({len(model['pairs'])} pairs)" for sector, model in report.models.items())
+    yield "data", f"{report.data['file']} ({report.bar} bars), {_replayed(report.data['replayed'])}"
+    yield "models", ", ".join(f"{sector} v{model['version']} ({_pairs(len(model['pairs']))})" for sector, model in report.models.items())
     for sector, reason in report.skipped_sectors.items():
         yield f"no model for {sector}", reason
     yield "ticks", f"{report.ticks_replayed:,} replayed, {report.ticks_in_kafka:,} in Kafka, {report.ticks_doubled} doubled"
     yield "flow", f"{report.bars:,} bars, {report.forecasts:,} forecasts, {report.signals:,} signals, {report.parked_records} parked"
-    yield "trading", f"{report.intents:,} intents, {report.orders:,} orders, {report.fills:,} fills, {report.open_pairs} pairs open"
+    yield "trading", f"{report.intents:,} intents, {report.orders:,} orders, {report.fills:,} fills, {_pairs(report.open_pairs)} open"
     yield "result", f"{report.pnl_usd} USD after costs of {report.costs_usd} USD (fees {report.fees_usd}, spread {report.spread_cost_usd})"
     yield "ledger equals broker", "yes" if report.ledger_equals_broker else "NO: " + "; ".join(report.differences)
     yield "longest time unhedged", f"{report.unhedged_seconds_max:.3f} s of event time"
@@ -202,3 +199,12 @@ def lines(report: Report) -> Iterable[tuple[str, str]]:
         f"{report.ticks_per_second:,.0f} ticks/s over {report.replay_seconds:.1f} s; peak memory {report.memory_peak_mib:,.0f} MiB",
     )
     yield "decisions", report.decisions_digest
+
+
+def _replayed(within: Mapping[str, str | None]) -> str:
+    first, last = (moment and f"{moment.partition('.')[0]}Z" for moment in (within["from"], within["to"]))
+    return f"replayed {first} to {last}" if first and last else "nothing replayed"
+
+
+def _pairs(number: int) -> str:
+    return "1 pair" if number == 1 else f"{number} pairs"
