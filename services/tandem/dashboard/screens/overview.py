@@ -35,7 +35,7 @@ def overview(snapshot: Snapshot) -> None:
         if rows:
             st.plotly_chart(figures.equity(rows), key="equity")
         else:
-            nothing("No equity yet.", "A point is written at each bar that the portfolio decides: `tandem status` tells what it waits for.")
+            nothing("No equity yet.", "A point is written at each bar at which something is held or booked; nothing was so far.")
     left, right = st.columns(2)
     with left, section("Market"):
         _market(snapshot)
