@@ -19,7 +19,7 @@ from tandem.local.endpoints import PORT_BASE, Endpoints
 from tandem.local.home import state, supervisor_pid
 from tandem.local.processes import STOP_GRACE_S, last_lines
 from tandem.local.records import end_leftovers, read_records
-from tandem.local.status import ProcessStatus, process_status, statuses
+from tandem.local.status import ProcessStatus, process_status, statuses, unready
 from tandem.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _START_S = 600.0  # the first start fetches Kafka; afterwards it takes seconds
 _STOP_S = 6 * STOP_GRACE_S  # three phases of the children, each with its grace and a kill
+_FORECASTERS_S = 60.0  # they start last, and load their models in 10 to 20 s; one that cannot get ready keeps nobody waiting for ever
 _WATCH_S = 1.0
 _INTERRUPTED = 130
 _MIB = 1 << 20
@@ -134,12 +135,15 @@ def _detach(settings: Settings, arguments: list[str], *, quiet: bool) -> None:
             if time.monotonic() > deadline_s:
                 raise Permanent(f"the platform is not ready after {_START_S:.0f} s; end of {log}:\n{last_lines(log)}")
             time.sleep(0.1)
+        late = unready(home, within_s=_FORECASTERS_S)
     except BaseException:
         if child.poll() is None:
             child.terminate()
             child.wait(timeout=_STOP_S)
         raise
     typer.echo(log.read_text(), nl=False, err=True)
+    if late:
+        remark(f"not ready yet: {', '.join(late)}; `tandem status` tells why")
     if quiet:
         return
     typer.echo(f"runs in the background (pid {child.pid}); `tandem status` shows it, `tandem down` stops it")

@@ -7,6 +7,8 @@ from pathlib import Path
 from tandem.local.probes import http_ready, tcp_ready
 from tandem.local.records import Record, family, memory_bytes, read_records
 
+_LOOK_S = 0.5  # each look asks every child
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessStatus:
@@ -36,6 +38,16 @@ def process_status(record: Record) -> ProcessStatus:
         uptime_s=time.time() - record.started_s if alive else 0.0,
         log=record.log,
     )
+
+
+def unready(home: Path, *, within_s: float) -> list[str]:
+    """Names of the children that serve something and are not ready, as soon as there is none, else when the time is over."""
+    deadline_s = time.monotonic() + within_s
+    while names := [one.name for one in statuses(home) if one.port and one.why_not_ready is not None]:
+        if time.monotonic() > deadline_s:
+            break
+        time.sleep(_LOOK_S)
+    return names
 
 
 def statuses(home: Path) -> list[ProcessStatus]:

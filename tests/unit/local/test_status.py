@@ -1,0 +1,36 @@
+"""Who waits for the children of a home, and for how long."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service_process import free_port
+from tandem.local.processes import Children, Command
+from tandem.local.status import unready
+
+_LISTENS_LATE = "import socket, sys, time; time.sleep(1); s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(600)"
+
+
+@pytest.fixture
+def children(tmp_path: Path) -> Iterator[Children]:
+    """Children of a home."""
+    children = Children(tmp_path, grace_s=0.5)
+    yield children
+    children.stop_all()
+
+
+def test_who_becomes_ready_is_waited_for(children: Children, tmp_path: Path) -> None:
+    """And nobody waits for a job, which serves nothing."""
+    port = free_port()
+    children.start(Command(name="late", argv=(sys.executable, "-c", _LISTENS_LATE, str(port)), port=port))
+    children.start(Command(name="job", argv=("/bin/sh", "-c", "sleep 600"), ends=True))
+    assert unready(tmp_path, within_s=0) == ["late"]
+    assert unready(tmp_path, within_s=30) == []
+
+
+def test_who_never_becomes_ready_is_named(children: Children, tmp_path: Path) -> None:
+    """A forecaster that hangs does not keep a shell for ever."""
+    children.start(Command(name="hangs", argv=("/bin/sh", "-c", "sleep 600"), port=free_port()))
+    assert unready(tmp_path, within_s=0.2) == ["hangs"]
