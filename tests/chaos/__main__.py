@@ -25,14 +25,21 @@ _BARS = 60
 
 def main(arguments: list[str]) -> int:
     """Run the seeds; the exit code."""
-    options = _options(arguments)
+    options = options_of(arguments)
     folder = options.report.parent
     folder.mkdir(parents=True, exist_ok=True)
     home = Path(tempfile.mkdtemp(prefix="tandem-chaos-"))
     home.chmod(0o711)  # as root, Postgres runs as `nobody`
     interrupt_on_signals()
     try:
-        plan = replay_plan(options.data, folder / "data", bars=options.bars, sectors=tuple(options.sector), replay_from=options.replay_from)
+        plan = replay_plan(
+            options.data,
+            folder / "data",
+            bars=options.bars,
+            sectors=tuple(options.sector),
+            pairs=tuple(options.pair),
+            replay_from=options.replay_from,
+        )
         if options.flat_by_close:
             plan = closing(plan, folder / "config")
         _say(f"{plan.data.name}: {len(plan.watermark_ns) - 1} bars of {plan.bar}, pairs {', '.join(spec.pair for spec in plan.pairs)}")
@@ -52,7 +59,7 @@ def _run(options: argparse.Namespace, plan: ReplayPlan, made: Models, home: Path
     try:
         servers.start()
         run = SeedRun(servers, launcher, plan, made, home / "seeds")
-        clean = _one(run, "clean", (), None, logs=logs, keep=options.keep)
+        clean = _one(run, "clean", (), None, logs=logs, options=options)
         if clean.violated:
             _write(options, plan, [clean])
             raise Permanent("the run without a fault breaks invariants: no seed would tell anything")
@@ -60,7 +67,7 @@ def _run(options: argparse.Namespace, plan: ReplayPlan, made: Models, home: Path
         outcomes = [clean]
         for seed in range(options.first_seed, options.first_seed + options.seeds):
             faults = schedule(seed, len(plan.watermark_ns) - 1, kinds)
-            outcomes.append(_one(run, f"seed-{seed}", faults, clean, logs=logs, keep=options.keep))
+            outcomes.append(_one(run, f"seed-{seed}", faults, clean, logs=logs, options=options))
             _write(options, plan, outcomes)
         _write(options, plan, outcomes)
     finally:
@@ -68,7 +75,18 @@ def _run(options: argparse.Namespace, plan: ReplayPlan, made: Models, home: Path
     return _summary(outcomes)
 
 
-def _one(run: SeedRun, name: str, faults: tuple[Fault, ...], clean: Outcome | None, *, logs: Path, keep: bool) -> Outcome:
+def again(options: argparse.Namespace, name: str) -> str:
+    """The command that plays a run once more: its seed over the same span of the same data, as those decide what a seed means."""
+    more = [f"--{flag.replace('_', '-')}" for flag in ("flat_by_close", "cold") if getattr(options, flag)]
+    more += [f"--replay-from {options.replay_from}"] if options.replay_from else []
+    more += [f"--bars {options.bars}"] if options.bars != _BARS else []
+    more += [f"--{flag} {value}" for flag in ("sector", "pair", "only") for value in getattr(options, flag)]
+    seed = f"SEEDS=1 FIRST_SEED={name.removeprefix('seed-')}" if name.startswith("seed-") else "SEEDS=0"
+    data = f" DATA={options.data}" if options.data else ""
+    return f"make chaos {seed}{data}" + (f' CHAOS_ARGS="{" ".join(more)}"' if more else "")
+
+
+def _one(run: SeedRun, name: str, faults: tuple[Fault, ...], clean: Outcome | None, *, logs: Path, options: argparse.Namespace) -> Outcome:
     began_s, home = time.monotonic(), run.folder
     _say(f"{name}:" + "".join(f"\n  {fault.text()}" for fault in faults))
     outcome = run.play(name, faults, clean)
@@ -76,9 +94,9 @@ def _one(run: SeedRun, name: str, faults: tuple[Fault, ...], clean: Outcome | No
     _say(f"  {took_s:.1f} s {outcome.seconds}, {checked:,} cases, {len(outcome.violated)} violated, {outcome.deaths or ''}")
     for tally in outcome.violated:
         _say("".join(f"  VIOLATED {tally.name}: {case}\n" for case in tally.examples).rstrip())
-    if outcome.violated or keep:
+    if outcome.violated or options.keep:
         shutil.copytree(home / name, logs / name, dirs_exist_ok=True)
-        _say(f"  logs in {logs / name}; again: make chaos SEEDS=1 FIRST_SEED={name.removeprefix('seed-')}")
+        _say(f"  logs in {logs / name}; again: {again(options, name)}")
     shutil.rmtree(home / name)
     return outcome
 
@@ -124,7 +142,7 @@ def _commit() -> str:
     return done.stdout.strip()
 
 
-def _options(arguments: list[str]) -> argparse.Namespace:
+def options_of(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
     parser.add_argument("--seeds", type=int, default=3, help="how many")
     parser.add_argument("--first-seed", type=int, default=1)
@@ -135,6 +153,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         "--flat-by-close", action="store_true", help="session_end policy close: nothing is held over night. Bars below a day"
     )
     parser.add_argument("--sector", action="append", default=[], help="only this one; may be repeated")
+    parser.add_argument("--pair", action="append", default=[], help="A-B, besides those declared; none are made up then. May be repeated")
     parser.add_argument("--only", action="append", default=[], help="only this kind of fault; may be repeated")
     parser.add_argument("--report", type=Path, default=ROOT / "var" / "chaos" / "report.json")
     parser.add_argument("--keep", action="store_true", help="keep the logs of seeds that break nothing, too")

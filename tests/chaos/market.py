@@ -60,17 +60,22 @@ class ReplayPlan:
         return tuple(sorted({leg for spec in self.pairs for leg in (spec.leg_a, spec.leg_b)}))
 
 
-def replay_plan(data: Path | None, folder: Path, *, bars: int, sectors: tuple[str, ...] = (), replay_from: str = "") -> ReplayPlan:
-    """The first `bars` bars after replay_from, or after the training span. data: None for the 20 stocks of the skfolio wheel, daily."""
+def replay_plan(
+    data: Path | None, folder: Path, *, bars: int, sectors: tuple[str, ...] = (), pairs: tuple[str, ...] = (), replay_from: str = ""
+) -> ReplayPlan:
+    """The first `bars` bars after replay_from, or after the training span. data: None for the 20 stocks of the skfolio wheel, daily.
+
+    pairs: as A-B, besides those that config/pairs declares of the file's symbols; then none are made up.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = data or skfolio_dataset(folder / "us_stocks_20_daily.parquet")
     market = load_market_data(path)
     bar = bar_of(market)
     begins = replay_from or (None if data else _REPLAY_FROM)
     spans = spans_of(market, bar, train_from=None if data else _TRAIN_FROM, replay_from=begins, replay_to=None)
-    plans = sectors_of(market, load_sectors(CONFIG), load_pairs(CONFIG), ())
+    plans = sectors_of(market, load_sectors(CONFIG), load_pairs(CONFIG), pairs)
     wanted = sectors or (() if data else _SECTORS)
-    chosen = tuple(_eager(plan) for plan in plans if plan.declared and (not wanted or plan.sector in wanted))
+    chosen = tuple(_eager(plan, made_up=not pairs) for plan in plans if plan.declared and (not wanted or plan.sector in wanted))
     if not chosen:
         held = ", ".join(plan.sector for plan in plans if plan.declared) or "none"
         asked = ", ".join(wanted) or "any sector"
@@ -112,12 +117,12 @@ def _naive(kind: pa.DataType) -> pa.DataType:
     return pa.timestamp(kind.unit) if pa.types.is_timestamp(kind) else kind
 
 
-def _eager(plan: SectorPlan) -> SectorPlan:
-    """The sector with its declared pairs and some more, which share symbols and trade at the least occasion.
+def _eager(plan: SectorPlan, *, made_up: bool) -> SectorPlan:
+    """The sector with its declared pairs and, where asked for, some made up, which share symbols; all trade at the least occasion.
 
     A run without orders would prove nothing, and pairs that share no symbol would never meet inside.
     """
-    neighbours = [(a, b) for step in (1, 2) for a, b in zip(plan.symbols, plan.symbols[step:], strict=False)]
+    neighbours = [(a, b) for step in (1, 2) for a, b in zip(plan.symbols, plan.symbols[step:], strict=False)] if made_up else []
     declared = [(spec.leg_a, spec.leg_b) for spec in plan.declared]
     more = [legs for legs in neighbours if legs not in declared and legs[::-1] not in declared]
     specs = tuple(

@@ -47,6 +47,7 @@ class Outcome:
     seconds: dict[str, float] = field(default_factory=dict)
     deaths: dict[str, int] = field(default_factory=dict)  # by process: ended by itself, and started again
     stalled_s: float = 0.0  # longest time for which the market stood still
+    recovered_s: float = 0.0  # longest time from the death of a process to its readiness, of those that came back
 
     @property
     def violated(self) -> list[Tally]:
@@ -62,6 +63,7 @@ class Outcome:
             "seconds": self.seconds,
             "ended_by_themselves": self.deaths,
             "market_stood_still_s": self.stalled_s,
+            "recovered_within_s": self.recovered_s,
         }
 
 
@@ -136,6 +138,7 @@ class SeedRun:
             liveness.expect(False, missing)
         decisions = tuple(stage.rows(_LEDGER))
         outcome.deaths, outcome.stalled_s = _own_deaths(stage), round(stage.stalled_s, 2)
+        outcome.recovered_s = round(max((r.ready_s - r.died_s for r in stage.recoveries if r.ready_s is not None), default=0.0), 2)
         ours = (
             liveness,
             _recovered(stage),

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
+import httpx
 import pytest
 
-from replay_world import World, until, world
+from replay_world import KEYS, World, until, world
 from tandem.adapters.alpaca_broker import AlpacaBroker
 from tandem.adapters.alpaca_trade_stream import AlpacaTradeStream, BrokerHeartbeat, StreamLost, StreamReady, TradeUpdate
 from tandem.adapters.replay_control import ReplayControl
@@ -169,6 +170,22 @@ def test_a_lost_stream_says_so_and_comes_back_with_the_last_heartbeat(bench: Ben
     kinds = [type(event) for event in seen]
     assert kinds.index(StreamLost) < kinds.index(StreamReady)
     assert seen[-1].watermark_ns == bench.replay.status().watermark_ns
+
+
+def test_an_update_too_large_to_take_costs_the_connection_and_a_few_seconds(bench: Bench) -> None:
+    """It is told again when the connection is back; the server, whose frame nobody reads on, does not say goodbye."""
+    url = f"http://127.0.0.1:{bench.world.recycler_port}/tandem/faults"
+    httpx.post(url, headers=KEYS, json={"stream": "oversized", "socket": "updates"}).raise_for_status()
+
+    began_s = time.monotonic()
+    report = bench.broker.submit(order("large", qty=5, limit="1.00"))
+    seen: list[object] = []
+    until("the stream is back", lambda: seen.append(bench.events.get(timeout=40)) or isinstance(seen[-1], StreamReady), limit_s=60)
+    took_s = time.monotonic() - began_s
+    bench.broker.cancel(report.broker_order_id)
+
+    assert any(isinstance(event, StreamLost) for event in seen)
+    assert took_s < 15  # of the two waits of 10 s each that it would take
 
 
 def test_replay_control_names_what_is_wrong(bench: Bench) -> None:

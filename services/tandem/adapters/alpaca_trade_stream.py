@@ -24,6 +24,8 @@ from tandem.ports import OrderReport
 _EXECUTIONS = ("fill", "partial_fill")
 _STOP_TIMEOUT_S = 5.0
 _STARTED_TIMEOUT_S = 10.0
+_CLOSE_S_MAX = 2.0  # a server whose last message nobody reads on does not say goodbye; the library waits 10 s for it, twice
+_SOCKET_MESSAGES_MAX = 1_024  # alpaca-py's own value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +79,19 @@ class AlpacaTradeStream(TradingStream):
         self, deliver: Callable[[StreamEvent], None], *, key_id: str, secret_key: str, url: str | None, paper: bool = True
     ) -> None:
         """url: url_override, None for Alpaca itself. paper: which of its two accounts. deliver: must not block for long."""
-        super().__init__(key_id, secret_key, paper=paper, raw_data=True, url_override=url or None)
+        super().__init__(
+            key_id,
+            secret_key,
+            paper=paper,
+            raw_data=True,
+            url_override=url or None,
+            websocket_params={
+                "ping_interval": 10,  # alpaca-py's own values
+                "ping_timeout": 180,
+                "close_timeout": _CLOSE_S_MAX,
+                "max_queue": _SOCKET_MESSAGES_MAX,
+            },
+        )
         logging.getLogger("alpaca.trading.stream").addFilter(_without_traceback)
         self._deliver = deliver
         self._thread = threading.Thread(target=self.run, name="trade-updates", daemon=True)
