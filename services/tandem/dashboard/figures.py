@@ -71,10 +71,9 @@ def spread(rows: Sequence[Row], bands: Row, trades: Sequence[Row]) -> go.Figure:
     ahead = _axis(moment(row["next_close_ns"]) for row in known)
     expected = np.array([row["expected_spread"] for row in known])
     half = _TWO_SIGMA * np.sqrt(np.array([row["variance"] for row in known]))
-    figure.add_scatter(x=ahead, y=expected + half, line={"width": 0}, showlegend=False, hoverinfo="skip", row=2, col=1)
-    figure.add_scatter(
-        x=ahead, y=expected - half, fill="tonexty", fillcolor=_BAND, line={"width": 0}, name="95 % band, one bar ahead", row=2, col=1
-    )
+    edge = {"x": ahead, "mode": "lines", "line": {"width": 0}}  # without the mode few points are drawn as markers
+    figure.add_scatter(**edge, y=expected + half, showlegend=False, hoverinfo="skip", row=2, col=1)
+    figure.add_scatter(**edge, y=expected - half, fill="tonexty", fillcolor=_BAND, name="95 % band, one bar ahead", row=2, col=1)
     figure.add_scatter(x=when, y=[row["spread"] for row in rows], name="spread", line={"color": BLUE, "width": 1.2}, row=2, col=1)
     return _finished(figure, 560, "z in training standard deviations; spread = log a - beta log b - mu")
 

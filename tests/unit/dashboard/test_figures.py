@@ -54,6 +54,7 @@ def test_the_band_stands_at_the_bar_that_it_forecasts() -> None:
     rows = forecasts(4)
     band = named(figures.spread(rows, {}, []), "95 % band, one bar ahead")
     assert list(band.x) == [figures.moment(row["next_close_ns"]) for row in rows[:3]]
+    assert band.mode == "lines", "the first bars of a replay would be drawn as points"
     assert list(band.y) == pytest.approx([row["expected_spread"] - 1.959964 * 0.01 for row in rows[:3]], abs=1e-8)
 
 
