@@ -88,7 +88,8 @@ def _run(settings: Settings, port_base: int, options: "UpOptions") -> None:
         supervisor = Supervisor(platform, settings, options, remark)
         try:
             supervisor.start()
-            remark(f"ready after {time.monotonic() - started_s:.1f} s; logs in {platform.children.log_dir}; Ctrl-C stops everything")
+            how = "Ctrl-C" if os.isatty(0) else "`tandem down`"  # a detached one has no terminal
+            remark(f"ready after {time.monotonic() - started_s:.1f} s; logs in {platform.children.log_dir}; {how} stops everything")
             _look_after(platform, supervisor)
         finally:
             supervisor.close()
@@ -127,26 +128,36 @@ def _detach(settings: Settings, arguments: list[str], *, quiet: bool) -> None:
             start_new_session=True,
             env={**os.environ, "TANDEM_HOME": str(home)},
         )
-    deadline_s = time.monotonic() + _START_S
+    deadline_s, shown = time.monotonic() + _START_S, 0
     try:
         while state(home)["pid"] != child.pid or state(home)["state"] != "ready":
             if child.poll() is not None:
                 raise Permanent(f"the platform does not start; end of {log}:\n{last_lines(log)}")
             if time.monotonic() > deadline_s:
                 raise Permanent(f"the platform is not ready after {_START_S:.0f} s; end of {log}:\n{last_lines(log)}")
+            shown = tell_lines(log, shown)
             time.sleep(0.1)
+        shown = tell_lines(log, shown)
         late = unready(home, within_s=_FORECASTERS_S)
     except BaseException:
         if child.poll() is None:
             child.terminate()
             child.wait(timeout=_STOP_S)
         raise
-    typer.echo(log.read_text(), nl=False, err=True)
+    tell_lines(log, shown)
     if late:
         remark(f"not ready yet: {', '.join(late)}; `tandem status` tells why")
     if quiet:
         return
     typer.echo(f"runs in the background (pid {child.pid}); `tandem status` shows it, `tandem down` stops it")
+
+
+def tell_lines(log: Path, shown: int) -> int:
+    """Print the whole lines of a log beyond the bytes that were shown; how many have been shown now."""
+    said = log.read_bytes()
+    end = said.rfind(b"\n") + 1
+    typer.echo(said[shown:end], nl=False, err=True)
+    return max(shown, end)
 
 
 def down(home: Home = None, json: Json = False) -> None:
