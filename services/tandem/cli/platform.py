@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _START_S = 600.0  # the first start fetches Kafka; afterwards it takes seconds
 _STOP_S = 6 * STOP_GRACE_S  # three phases of the children, each with its grace and a kill
-_FORECASTERS_S = 60.0  # they start last, and load their models in 10 to 20 s; one that cannot get ready keeps nobody waiting for ever
+_FORECASTERS_S = 120.0  # they start last, six of them in 47 s on a busy machine; one that hangs keeps nobody waiting for ever
 _WATCH_S = 1.0
 _INTERRUPTED = 130
 _MIB = 1 << 20
