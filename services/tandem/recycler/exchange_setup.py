@@ -71,6 +71,7 @@ class Announcer:
     def __init__(self, feed: Feed, symbols: Sequence[Symbol]) -> None:
         self._feed, self._symbols = feed, symbols
         self._ahead: list[Directive] = []  # told, and about to take effect
+        self._halts: set[Symbol | None] = set()  # told and not over; None: the whole market's
 
     def ahead(self, waiting: Sequence[Planned], until_ns: int) -> None:
         """Those whose time comes with the ticks that are sent next: told before them, so that the stream keeps the order of time."""
@@ -87,7 +88,13 @@ class Announcer:
             self._tell(directive, event_ns)
 
     def _tell(self, directive: Directive, event_ns: int) -> None:
+        if isinstance(directive, Halt):
+            self._halts.add(directive.symbol)
+        elif isinstance(directive, Resume):
+            self._halts.discard(directive.symbol)
         for channel, name, document in _messages(directive, self._symbols):
+            if isinstance(directive, Resume) and not self._halts.isdisjoint((None, name)):
+                continue  # another halt of it stands: its own, or the market's
             self._feed.announce(Announcement(channel=channel, symbol=name, event_ns=event_ns, document=document))
 
 

@@ -8,11 +8,11 @@ from paper_cases import FREE, GRID, KO, MINUTE_NS, OPEN_NS, PEP, SYMBOLS, Bench,
 from tandem.domain.errors import BadSetting
 from tandem.domain.trading import Side
 from tandem.domain.units import NS_PER_S
-from tandem.flow.directives import AssetFlags, Halt, ManualTrade, PowerCut, RejectNext, Split
+from tandem.flow.directives import AssetFlags, Halt, ManualTrade, PowerCut, RejectNext, Resume, Split
 from tandem.flow.tape import tape
 from tandem.recycler.book import Status
 from tandem.recycler.directives_body import When, planned, planned_of
-from tandem.recycler.exchange_setup import _messages
+from tandem.recycler.exchange_setup import Announcer, _messages
 from tandem.recycler.script import parse_script
 
 SCRIPT = """
@@ -187,3 +187,22 @@ def test_the_script_is_part_of_the_replays_identity():
     assert Bench(steady(), FREE).paper.id_parts == ()
     one, other = (scripted({"at": f"bar {n}", "halt": {}}).paper.id_parts for n in (1, 2))
     assert one != other
+
+
+def test_a_symbol_is_told_to_trade_again_when_the_last_of_its_halts_is_over():
+    """Its own and the market's overlap, whichever ends first."""
+    told = []
+
+    class Feed:
+        def announce(self, announcement):
+            told.append((announcement.symbol, announcement.document["sc"]))
+
+    announcer = Announcer(Feed(), (KO, PEP))
+    for directive in (Halt(symbol=KO), Halt(), Resume(symbol=KO), Resume(), Halt(), Halt(symbol=KO), Resume(), Resume(symbol=KO)):
+        announcer.told(directive, 1)
+        told.append("|")
+
+    resumed = "3"
+    assert [one if one == "|" else one[0] for one in told if one == "|" or one[1] == resumed] == [
+        *("|", "|", "|", KO, PEP, "|", "|", "|", PEP, "|", KO, "|"),
+    ]
