@@ -1,4 +1,4 @@
-"""The browser's code: kept compressed in memory, and named with the page that needs it.
+"""The browser's code: of Plotly's what is drawn with, kept compressed in memory, and named with the page that needs it.
 
 Streamlit reads each file from its disk for each reader, sends it as it is (ten megabytes for a first visit), and lets the browser ask for
 the code of charts when it is sent the first chart. Named with the page, it comes and is made ready while Streamlit begins.
@@ -15,6 +15,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tandem.dashboard.plotly_code import trimmed
+
 STATIC = Path(streamlit.__file__).parent / "static"
 _ENTRY = "index.html"
 _CHART, _TABLE = "/PlotlyChart.tsx", "/ReadOnlyGrid.tsx"
@@ -30,7 +32,9 @@ _DRAWS: Mapping[str, tuple[str, ...]] = {
 _NAMED_BYTES_MIN = 100_000  # smaller ones would take the browser's few connections from what it needs first
 _TYPES = {".js": "text/javascript", ".css": "text/css"}
 _LEVEL = 6  # above it, half the time more for a hundredth of the size
-_HEADERS = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding", "Cache-Control": "public, immutable, max-age=31536000"}
+_HEADERS = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+_KEPT = "public, immutable, max-age=31536000"  # by browsers: a name tells a content
+_KEPT_TRIMMED = "public, max-age=604800"  # where it does not: which kinds of trace are drawn may be others after a week
 
 
 class Bundles:
@@ -40,7 +44,7 @@ class Bundles:
         self._app = app
         files = _files(static)
         held = {name for names in files.values() for name in names}
-        self._packed = {f"/{name}": gzip.compress((static / name).read_bytes(), _LEVEL) for name in held}
+        self._packed = {f"/{name}": _packed(static / name) for name in held}
         first = set(files.get(_ENTRY, ()))
         self._links = {
             page: _links(static, [name for one in draws for name in files.get(one, ()) if name not in first])
@@ -52,7 +56,9 @@ class Bundles:
         path = scope["path"] if scope["type"] == "http" and scope["method"] == "GET" else ""
         packed, link = self._packed.get(path), self._links.get(path, "")
         if packed is not None and "gzip" in Headers(scope=scope).get("Accept-Encoding", ""):
-            await Response(packed, media_type=_TYPES[Path(path).suffix], headers=_HEADERS)(scope, receive, send)
+            content, kept = packed
+            headers = {**_HEADERS, "Cache-Control": kept}
+            await Response(content, media_type=_TYPES[Path(path).suffix], headers=headers)(scope, receive, send)
             return
 
         async def naming(message: Message) -> None:
@@ -61,6 +67,13 @@ class Bundles:
             await send(message)
 
         await self._app(scope, receive, naming if link else send)
+
+
+def _packed(file: Path) -> tuple[bytes, str]:
+    """What is sent for a file, and how long a browser may keep it."""
+    as_it_is = file.read_bytes()
+    sent = trimmed(as_it_is) if file.suffix == ".js" else as_it_is
+    return gzip.compress(sent, _LEVEL), _KEPT if sent == as_it_is else _KEPT_TRIMMED
 
 
 def _files(static: Path) -> dict[str, list[str]]:

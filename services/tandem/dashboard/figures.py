@@ -75,7 +75,7 @@ def spread(rows: Sequence[Row], bands: Row, trades: Sequence[Row]) -> go.Figure:
     figure.add_scatter(**edge, y=expected + half, showlegend=False, hoverinfo="skip", row=2, col=1)
     figure.add_scatter(**edge, y=expected - half, fill="tonexty", fillcolor=_BAND, name="95 % band, one bar ahead", row=2, col=1)
     figure.add_scatter(x=when, y=[row["spread"] for row in rows], name="spread", line={"color": BLUE, "width": 1.2}, row=2, col=1)
-    return _finished(figure, 560, "z in training standard deviations; spread = log a - beta log b - mu")
+    return _finished(figure, 560, "z in training standard deviations; spread")
 
 
 def _draw_thresholds(figure: go.Figure, bands: Row) -> None:

@@ -7,6 +7,7 @@ from threading import Thread
 
 import pytest
 import streamlit as st
+from streamlit.commands.page_config import _get_favicon_string
 from streamlit.testing.v1 import AppTest
 
 from recorded_cases import CONFIG
@@ -58,3 +59,11 @@ def test_a_refresh_that_could_not_drop_the_cache_says_so(app: AppTest) -> None:
     assert [warning.value for warning in app.sidebar.warning] == [
         "The portfolio kept its cache: the portfolio answers 401: a valid Bearer token is needed."
     ]
+
+
+def test_a_page_brings_its_icon(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a name its reader's browser would ask a host of somebody else's for it."""
+    icons: list[str] = []
+    monkeypatch.setattr(st, "set_page_config", lambda **options: icons.append(options["page_icon"]))
+    app.run()
+    assert [_get_favicon_string(icon).split(",")[0] for icon in icons] == ["data:image/svg+xml;base64"]

@@ -58,6 +58,11 @@ def test_the_band_stands_at_the_bar_that_it_forecasts() -> None:
     assert list(band.y) == pytest.approx([row["expected_spread"] - 1.959964 * 0.01 for row in rows[:3]], abs=1e-8)
 
 
+def test_the_title_fits_a_phone() -> None:
+    """What is longer is cut off at a width of 390 pixels; what the numbers are is told beside the figure."""
+    assert len(figures.spread(forecasts(2), {}, []).layout.title.text) <= 50
+
+
 def test_thresholds_stand_on_both_sides() -> None:
     """Entry and stop at plus and minus; one that is not told is not drawn."""
     figure = figures.spread(forecasts(3), {"entry_z": 2.0, "stop_z": 4.0, "exit_z": None}, [])

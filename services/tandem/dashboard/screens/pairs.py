@@ -89,6 +89,7 @@ def _history(snapshot: Snapshot, row: dict[str, Any]) -> None:
         f"Model version {forecast['version']}, digest {digest[:12]}; beta {forecast['beta']:.4f}, "
         f"half-life {forecast['half_life_bars']:.1f} bars; newest bar {when(rows[-1]['bar_close_ns'])}"
     )
+    st.caption("Above: z. Below: spread = log a - beta log b - mu, with its forecast.")  # as a title a phone would cut it off
     st.plotly_chart(figures.spread(rows, row.get("thresholds") or {}, done), key="spread")
     st.plotly_chart(figures.volatility(rows), key="volatility")
 
