@@ -27,6 +27,7 @@ from tandem.portfolio.books import Books
 from tandem.portfolio.comparison import EVERY_BARS, BrokerSnapshot, Comparison, Snapshots, take_snapshot
 from tandem.portfolio.desk import Desk
 from tandem.portfolio.feeds import SERVICE, BreakerReset, ControlArrived, Failed, ForecastFeed, ForecastsArrived, Inbox, ReleaseWanted
+from tandem.portfolio.memory import tidy_memory
 from tandem.portfolio.reconcile import Origin
 from tandem.portfolio.sender import Sender, reported
 from tandem.ports import Broker
@@ -190,6 +191,8 @@ class Engine:
             self._replay.acknowledge(bars[-1].bar_close_ns, bars[-1].replay_id)
         self.has_traded = self.has_traded or any(batch.forecasts for bar in bars for batch in bar.batches)
         self._feed.applied_offset = self._barrier.safe_offset(self._next_offset)
+        if bars:
+            tidy_memory()
 
     def _trade(self, bar: Decidable) -> None:
         if self._replay is not None:  # on a live feed each comparison does both: a question would stand between a forecast and its orders

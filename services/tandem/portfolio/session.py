@@ -4,7 +4,6 @@ A failure is answered by a new session, which is the normal start: state from Po
 committed offset. Called by main.py.
 """
 
-import gc
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -39,6 +38,7 @@ from tandem.portfolio.engine import Engine
 from tandem.portfolio.feeds import SERVICE, ControlFeed, ForecastFeed, Inbox
 from tandem.portfolio.gate import Gate
 from tandem.portfolio.guard import Guard
+from tandem.portfolio.memory import settle_memory
 from tandem.portfolio.morning import Morning
 from tandem.portfolio.reconcile import NotReconciled, Origin
 from tandem.portfolio.risk import Risk
@@ -106,13 +106,6 @@ def run_session(settings: Settings, risk: Risk, condition: Condition, stopping: 
         finally:
             telemetry.gauge("portfolio_active").set(0)
             condition.engine, condition.reason, condition.traded = None, "stopped", engine.has_traded
-
-
-def settle_memory() -> None:
-    """What is there now stays: no later collection walks through all of it between a forecast and its orders."""
-    gc.unfreeze()  # what an earlier session has left is looked through once more
-    gc.collect()
-    gc.freeze()
 
 
 class _Start:

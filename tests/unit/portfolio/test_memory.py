@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tandem.portfolio.session import settle_memory
+from tandem.portfolio.memory import settle_memory, tidy_memory
 
 
 class Ring:
@@ -35,3 +35,23 @@ def test_what_a_session_leaves_is_gone_when_the_next_one_begins() -> None:
 
     settle_memory()
     assert seen() is None
+
+
+def test_between_bars_young_garbage_goes_and_the_rest_is_not_looked_at_again() -> None:
+    settle_memory()
+    frozen = gc.get_freeze_count()
+    tidy_memory()
+    assert gc.get_freeze_count() == frozen  # nothing to do yet
+
+    gc.disable()
+    try:
+        kept = [[] for _ in range(20_000)]
+        ring = Ring()
+        seen = weakref.ref(ring)
+        del ring
+        tidy_memory()
+    finally:
+        gc.enable()
+    assert seen() is None
+    assert gc.get_freeze_count() >= frozen + len(kept)
+    assert gc.get_count()[0] < 10_000
