@@ -15,7 +15,7 @@ from tandem.quant.paired_qlike import levels, small_moves
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 Times = NDArray[np.int64]
-_ROUNDING = 1e-12  # of a loss; losses are of the order of 1
+_ROUNDING = 1e-12  # of a loss, or of 1 where it is smaller
 _TABLES = ("stable", "candidate", "log_variance_ratio", "realised_stable", "realised_candidate")
 
 
@@ -66,11 +66,14 @@ class PairedLosses:
 
         Small moves count as in quant/paired_qlike.py where the two were scored on different spreads.
         """
-        found = self.candidate - self.stable
+        found, size = self.candidate - self.stable, np.maximum(np.abs(self.candidate), np.abs(self.stable))
         if self.realised_stable is not None and self.realised_candidate is not None:
             stable, candidate = self._realised_pairwise()
-            found = found - small_moves(candidate) + small_moves(stable)
-        found = np.where(np.abs(found) < _ROUNDING, 0.0, found)  # two versions that say the same are not told apart by it
+            moves = small_moves(candidate), small_moves(stable)
+            found, size = found - moves[0] + moves[1], np.maximum(size, np.abs(moves).max(axis=0))
+        found = np.where(
+            np.abs(found) < _ROUNDING * np.maximum(size, 1.0), 0.0, found
+        )  # two versions that say the same are not told apart by it
         return np.where(np.isfinite(self.log_variance_ratio), found, np.nan)
 
     @property

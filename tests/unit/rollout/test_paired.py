@@ -91,6 +91,16 @@ def test_a_spread_in_another_unit_makes_no_difference() -> None:
     np.testing.assert_allclose(doubled.relative_ratios, plain.relative_ratios, rtol=1e-9, atol=1e-12)
 
 
+def test_rounding_of_a_large_loss_is_no_difference() -> None:
+    """A move of a hundred standard deviations: the last digits of its loss are worth more than those of 1."""
+    large = np.full((BARS, 2), 1e4)
+    rounded = np.nextafter(np.nextafter(large, np.inf), np.inf)
+    told = losses(stable=large, candidate=rounded)
+    assert np.abs(rounded - large).min() > 1e-12
+    np.testing.assert_array_equal(told.differences, 0.0)
+    np.testing.assert_array_equal(losses(stable=large, candidate=large + 1e-6).differences, (large + 1e-6) - large)
+
+
 def test_a_spread_that_never_moved_has_no_scale() -> None:
     """Zero innovations: the ratio stays as stated, and nothing is infinite."""
     still = losses(realised_stable=np.zeros((BARS, 2)), realised_candidate=np.zeros((BARS, 2)))
