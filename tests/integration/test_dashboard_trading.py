@@ -205,10 +205,13 @@ def test_the_replay_begins_again_at_a_day(page: Page, platform: TradingPlatform)
     page.get_by_text("Begin again at a day").click()
     expect(page.get_by_text("in lockstep (portfolio)")).to_be_visible()
     begin = page.get_by_role("button", name="Begin there")
+    settled(page)  # what is still being drawn may move a button away from under a click
     begin.click()
     expect(page.get_by_text("Give a day, and confirm.")).to_be_visible()
     assert platform.status()["replay_id"] == before["replay_id"]
+    settled(page)
     page.get_by_text("Yes, leave this replay").click()
+    settled(page)
     begin.click()
     expect(page.get_by_text("Replay from 2017-01-01: done.")).to_be_visible()
     _until(page, lambda: platform.status()["replay_id"] != before["replay_id"])
