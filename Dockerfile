@@ -10,6 +10,7 @@ ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim
 FROM ${PYTHON_IMAGE} AS build
 ENV PATH=/opt/build/bin:$PATH \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+    UV_CACHE_DIR=/var/cache/uv \
     UV_LINK_MODE=copy \
     UV_NO_PROGRESS=1 \
     UV_PYTHON_DOWNLOADS=never \
@@ -34,7 +35,7 @@ RUN uv venv --quiet /opt/venv \
 
 FROM build AS services-packages
 COPY requirements/services.lock requirements/
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv venv --quiet /opt/venv && uv pip install --quiet --require-hashes -r requirements/services.lock && $DROP_TESTS \
  && /opt/venv/bin/python bytecode.py alembic.config alembic.command alpaca.data.live alpaca.trading.stream exchange_calendars fastapi kafka pandas \
       prometheus_client psycopg2.extras pyarrow.parquet pydantic_settings redis requests ruamel.yaml sqlalchemy structlog typer uvicorn \
@@ -46,7 +47,7 @@ FROM services-packages AS demo-data
 ARG DEMO_DATA=yes
 COPY requirements/run.lock requirements/
 COPY --from=tandem /opt/venv/ /opt/venv/
-RUN --mount=type=cache,target=/root/.cache/uv mkdir /data && if [ "$DEMO_DATA" = yes ]; then \
+RUN --mount=type=cache,target=/var/cache/uv mkdir /data && if [ "$DEMO_DATA" = yes ]; then \
       awk '/^[a-z]/ {wanted = /^skfolio==/} wanted' requirements/run.lock > skfolio.lock \
    && uv pip install --quiet --no-deps --require-hashes --target /opt/skfolio -r skfolio.lock \
    && cp /opt/skfolio/skfolio-*.dist-info/licenses/LICENSE /data/LICENSE.skfolio \
@@ -98,7 +99,7 @@ CMD ["tandem", "--help"]
 
 FROM build AS dashboard-packages
 COPY requirements/dashboard.lock requirements/
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv venv --quiet /opt/venv && uv pip install --quiet --require-hashes -r requirements/dashboard.lock && $DROP_TESTS \
  # What notebooks read; Plotly's code for browsers, as Streamlit brings its own; Arrow's network, sources, and the two copies of a library that
  # is loaded by its third name.
@@ -124,7 +125,7 @@ CMD ["python", "-m", "tandem.dashboard.main"]
 
 FROM build AS forecaster-packages
 COPY requirements/forecaster.lock requirements/
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv venv --quiet /opt/venv && uv pip install --quiet --require-hashes -r requirements/forecaster.lock && $DROP_TESTS \
  && /opt/venv/bin/python bytecode.py _bentoml_impl.server.app _bentoml_sdk alembic.config alembic.command bentoml exchange_calendars httpx_ws kafka \
       mlflow.artifacts onnxruntime pandas prometheus_client psycopg2.extras pydantic_settings schema sqlalchemy structlog uvicorn
@@ -147,7 +148,7 @@ CMD ["python", "-m", "tandem.forecaster.main"]
 
 FROM build AS operator-packages
 COPY requirements/operator.lock requirements/
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv venv --quiet /opt/venv && uv pip install --quiet --require-hashes -r requirements/operator.lock && $DROP_TESTS \
  # The client's asynchronous twin, as large as itself; nothing imports it.
  && rm -r /opt/venv/lib/python3.11/site-packages/kubernetes/aio \
@@ -170,7 +171,7 @@ CMD ["kopf", "run", "--standalone", "--liveness=http://0.0.0.0:8081/healthz", "/
 
 FROM build AS mlflow-packages
 COPY requirements/mlflow.lock requirements/
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv venv --quiet /opt/venv && uv pip install --quiet --require-hashes -r requirements/mlflow.lock && $DROP_TESTS \
  && /opt/venv/bin/python bytecode.py mlflow.cli mlflow.server.fastapi_app psycopg2
 
@@ -195,7 +196,7 @@ ARG TORCH_INDEX_URL=
 ARG TORCH_BUILD=cpu
 ARG TORCH_SHA256=
 COPY requirements/trainer.lock requirements/
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv venv --quiet /opt/venv && cp requirements/trainer.lock all.lock && if [ -n "$TORCH_INDEX_URL" ]; then \
       awk '/^[a-z]/ {wanted = !/^(torch|triton|nvidia|cuda)[a-z0-9-]*==/} wanted' requirements/trainer.lock > all.lock \
    && grep -oE '^torch==[0-9.]+' requirements/trainer.lock | sed "s/$/${TORCH_BUILD:++$TORCH_BUILD}${TORCH_SHA256:+ --hash=sha256:$TORCH_SHA256}/" > torch.lock \
