@@ -145,8 +145,12 @@ def test_an_operator_killed_at_every_step_repeats_nothing(place: Place, tmp_path
         world.says(Ready=("True", "Serving"))
         process.kill()
     second = world.register("candidate")
+    with telling_operator(place, tmp_path, "operator-shadow") as process:
+        # No bar yet: fed while the operator still waits for the dead one's lease, they would carry the rollout past this step at once.
+        world.step(second.version, "Shadow")
+        process.kill()
     bars = 0
-    for step in ("Shadow", "Canary", "Watch"):
+    for step in ("Canary", "Watch"):
         with telling_operator(place, tmp_path, f"operator-{step.lower()}") as process:
             # Bars go on meanwhile: those that close before the pointer has moved do not count for a canary.
             bars = world.feed(first, second, bars, until=lambda step=step: world.rollout(second.version).get("step") == step)
