@@ -26,7 +26,7 @@ _JSON = st.recursive(
 
 def test_atheris_finds_nothing(tmp_path: Path) -> None:
     environ = os.environ | {"PYTHONPATH": str(TESTS)}
-    command = [sys.executable, "-m", "fuzz.codec", str(tmp_path / "corpus"), f"-runs={RUNS}", "-seed=1"]
+    command = [sys.executable, "-m", "fuzz.codec", str(tmp_path / "corpus"), f"-runs={RUNS}", "-seed=1", f"-artifact_prefix={tmp_path}/"]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert f"Done {RUNS} runs" in done.stderr
