@@ -63,14 +63,14 @@ _METRICS = """() => [...document.querySelectorAll('[data-testid=stMetric]')].map
 
 _CUT_OFF = "boxes => boxes.filter(box => box.clientWidth && box.scrollWidth > box.clientWidth + 1).map(box => box.innerText)"
 _ROWS = """box => {
-  const texts = (part, role) => [...part.querySelectorAll(`[role=${role}]`)].map(cell => cell.textContent);
-  const names = texts(box, 'columnheader');
-  return [...box.querySelectorAll('tbody tr')].map(row => Object.fromEntries(texts(row, 'gridcell').map((text, i) => [names[i], text])));
-}"""
-_TEXTS = """box => {
   const names = [...box.querySelectorAll('th')].map(cell => cell.innerText);
   return [...box.querySelectorAll('tbody tr')].map(row =>
     Object.fromEntries([...row.querySelectorAll('td')].map((cell, i) => [names[i], cell.innerText])));
+}"""
+_SORTED_ROWS = """box => {
+  const texts = (part, role) => [...part.querySelectorAll(`[role=${role}]`)].map(cell => cell.textContent);
+  const names = texts(box, 'columnheader');
+  return [...box.querySelectorAll('tbody tr')].map(row => Object.fromEntries(texts(row, 'gridcell').map((text, i) => [names[i], text])));
 }"""
 _PICTURES = "DASHBOARD_PICTURES"  # a folder, where a person wants to look at what the tests see
 _HEIGHT_PX_MAX = 6_000
@@ -151,19 +151,23 @@ def metrics(page: Page) -> dict[str, str]:
     return dict(page.evaluate(_METRICS))
 
 
-def rows(page: Page, number: int) -> list[dict[str, str]]:
-    """What a table of the page, counted from 0, has in view: a dict a row."""
-    box = page.get_by_test_id("stDataFrame").nth(number)
+def rows(page: Page, *columns: str) -> list[dict[str, str]]:
+    """What the page's only table with these columns shows: a dict a row."""
+    found = page.get_by_test_id("stHtml").locator("table")
+    for name in columns:
+        found = found.filter(has=page.get_by_role("columnheader", name=name, exact=True))
+    expect(found).to_have_count(1)
+    shown: list[dict[str, str]] = found.evaluate(_ROWS)
+    return shown
+
+
+def sorted_rows(page: Page) -> list[dict[str, str]]:
+    """What the page's only table that sorts and searches has in view: a dict a row."""
+    box = page.get_by_test_id("stDataFrame")
     box.scroll_into_view_if_needed()
     box.locator("[role=gridcell]").first.wait_for(state="attached")
-    found: list[dict[str, str]] = box.evaluate(_ROWS)
-    return found
-
-
-def texts(page: Page, number: int) -> list[dict[str, str]]:
-    """A table of text, counted from 0: a dict a row."""
-    found: list[dict[str, str]] = page.get_by_test_id("stMarkdownContainer").locator("table").nth(number).evaluate(_TEXTS)
-    return found
+    shown: list[dict[str, str]] = box.evaluate(_SORTED_ROWS)
+    return shown
 
 
 def pictured(page: Page, name: str) -> None:

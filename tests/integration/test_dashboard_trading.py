@@ -9,7 +9,20 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from dashboard_browser import LOOKS, PAGES, chromium, complaints, cut_off, metrics, opened, pictured, rows, screen, settled, texts, usd
+from dashboard_browser import (
+    LOOKS,
+    PAGES,
+    chromium,
+    complaints,
+    cut_off,
+    metrics,
+    opened,
+    pictured,
+    rows,
+    screen,
+    settled,
+    usd,
+)
 from dashboard_platform import TradingPlatform, trading_platform
 from tandem.adapters.dashboard_views import DashboardViews, Stream
 from tandem.adapters.model_history import ModelHistory
@@ -69,7 +82,7 @@ def test_the_market_clock_is_that_of_the_replay(page: Page, platform: TradingPla
     now = pd.Timestamp(platform.api("/v1/summary")["decided_ns"], tz="UTC")
     local, ahead = now.tz_convert("America/New_York"), exchange_calendars.get_calendar("XNYS").next_open(now)
     expect(page.get_by_text(f"Closed at {local:%Y-%m-%d %H:%M:%S} New York (time of the replay)")).to_be_visible()
-    assert texts(page, 0)[0]["opens"] == f"{ahead.tz_convert('America/New_York'):%Y-%m-%d %H:%M:%S}"
+    assert rows(page, "opens")[0]["opens"] == f"{ahead.tz_convert('America/New_York'):%Y-%m-%d %H:%M:%S}"
 
 
 def test_the_portfolio_tells_what_the_api_tells(page: Page, platform: TradingPlatform) -> None:
@@ -84,8 +97,9 @@ def test_the_portfolio_tells_what_the_api_tells(page: Page, platform: TradingPla
     assert shown["Drawdown"] == f"{risk['drawdown']:.2%}"
     assert shown["Since the start"].removeprefix("+") == usd(profit["total_usd"])
     held = platform.api("/v1/positions")
-    assert {(row["symbol"], row["value"]) for row in rows(page, 0)} == {(row["symbol"], usd(row["market_value"])) for row in held}
-    orders, fills = rows(page, 3), rows(page, 4)
+    positions = rows(page, "symbol", "unrealised")
+    assert {(row["symbol"], row["value"]) for row in positions} == {(row["symbol"], usd(row["market_value"])) for row in held}
+    orders, fills = rows(page, "decided", "status"), rows(page, "time", "symbol", "price")
     assert [row["status"] for row in orders] == [row["status"] for row in platform.api("/v1/orders", limit=100)][: len(orders)]
     told = [(row["symbol"], row["qty"], usd(row["price_usd"])) for row in platform.api("/v1/fills", limit=100)]
     assert [(row["symbol"], row["shares"], row["price"]) for row in fills] == told[: len(fills)] != []
@@ -121,7 +135,7 @@ def test_models_name_the_version_that_is_acted_on(page: Page, platform: TradingP
         expect(page.get_by_text(title)).to_be_visible()
     expect(page.get_by_text("No rollout yet.")).to_be_visible()
     ranked = ModelHistory(platform.postgres).rankings(sector="consumer")
-    assert [(row["rank"], row["pair"]) for row in rows(page, 1)] == [(str(row["rank_position"]), row["pair"]) for row in ranked] != []
+    assert [(row["rank"], row["pair"]) for row in rows(page, "rank")] == [(str(row["rank_position"]), row["pair"]) for row in ranked] != []
 
 
 def test_the_buttons_move_the_replay(page: Page, platform: TradingPlatform) -> None:
@@ -159,12 +173,9 @@ def test_the_data_page_has_no_gap_and_an_empty_dead_letter(page: Page, platform:
     expect(page.get_by_text("No symbol lacks one of the newest 1,000 bars.")).to_be_visible()
     expect(page.get_by_text("Empty: every record could be used.")).to_be_visible()
     expect(page.get_by_text("Trades and symbols that traded in each bar of 1d")).to_be_visible()
-    stored, shown = views.symbols(stream, timeframe="1d"), rows(page, 0)
-    assert (
-        [(row["symbol"], row["bars"], row["gaps"]) for row in shown]
-        == [(row["symbol"], str(row["bars"]), "0") for row in stored[: len(shown)]]
-        != []
-    )
+    stored = [(row["symbol"], str(row["bars"]), "0") for row in views.symbols(stream, timeframe="1d")]
+    shown = [(row["symbol"], row["bars"], row["gaps"]) for row in rows(page, "symbol", "gaps")]
+    assert shown == stored != []
 
 
 def test_companies_without_a_file_say_how_to_load_them(page: Page, platform: TradingPlatform) -> None:

@@ -20,15 +20,7 @@ from tandem.dashboard.plotly_code import trimmed
 STATIC = Path(streamlit.__file__).parent / "static"
 _ENTRY = "index.html"
 _CHART, _TABLE = "/PlotlyChart.tsx", "/ReadOnlyGrid.tsx"
-# What a page draws in any case; of others it depends on what is there.
-_DRAWS: Mapping[str, tuple[str, ...]] = {
-    "/": (_CHART,),
-    "/pairs": (_CHART, _TABLE),
-    "/portfolio": (_CHART, _TABLE),
-    "/models": (_CHART, _TABLE),
-    "/data": (_CHART, _TABLE),
-    "/companies": (_CHART,),
-}
+_CHARTED = ("/", "/pairs", "/portfolio", "/models", "/data", "/companies")  # what sorts and searches rows comes when a reader asks for it
 _NAMED_BYTES_MIN = 100_000  # smaller ones would take the browser's few connections from what it needs first
 _TYPES = {".js": "text/javascript", ".css": "text/css"}
 _LEVEL = 6  # above it, half the time more for a hundredth of the size
@@ -46,10 +38,7 @@ class Bundles:
         held = {name for names in files.values() for name in names}
         self._packed = {f"/{name}": _packed(static / name) for name in held}
         first = set(files.get(_ENTRY, ()))
-        self._links = {
-            page: _links(static, [name for one in draws for name in files.get(one, ()) if name not in first])
-            for page, draws in _DRAWS.items()
-        }
+        self._links = dict.fromkeys(_CHARTED, _links(static, [name for name in files.get(_CHART, ()) if name not in first]))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass on."""
@@ -77,7 +66,7 @@ def _packed(file: Path) -> tuple[bytes, str]:
 
 
 def _files(static: Path) -> dict[str, list[str]]:
-    """What the entry, a chart and a table consist of; nothing where Streamlit's list of its files cannot be read."""
+    """What the entry, a chart and a table that sorts consist of; nothing where Streamlit's list of its files cannot be read."""
     try:
         manifest = json.loads((static / "manifest.json").read_text())
         found = {}

@@ -17,7 +17,7 @@ from tandem.dashboard import figures, screens
 from tandem.dashboard.bundles import Bundles
 from tandem.dashboard.sessions import sessions_ahead
 from tandem.dashboard.snapshot import sources_of
-from tandem.dashboard.widgets import table
+from tandem.dashboard.widgets import grid
 from tandem.domain.errors import BadSetting
 from tandem.settings import Settings
 
@@ -64,7 +64,7 @@ def _warm_up() -> None:
     sessions_ahead(time.time_ns())
     logging.disable(logging.WARNING)  # Streamlit warns of what is drawn for nobody
     st.plotly_chart(figures.equity([{"bar_close_ns": time.time_ns(), "equity_usd": 1, "gross_usd": 1}]), key="warm-up")
-    table([{"column": 1}], {"column": lambda row: row["column"]})
+    grid([{"column": 1}])
     logging.disable(logging.NOTSET)
 
 

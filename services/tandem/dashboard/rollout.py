@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from tandem.dashboard.questions import control
 from tandem.dashboard.snapshot import Snapshot
-from tandem.dashboard.widgets import Row, few, nothing, table, when
+from tandem.dashboard.widgets import Row, nothing, table, when
 from tandem.domain.control import RolloutRecord, RoutingPointer
 from tandem.domain.errors import BadRecord
 from tandem.domain.units import NS_PER_S
@@ -110,7 +110,7 @@ def _gates(gates: tuple[GateResult, ...]) -> None:
         "why": lambda row: row.reason,
         "out of": _seen,
     }
-    few(gates, columns)
+    table(gates, columns)
 
 
 def _seen(row: GateResult) -> str:

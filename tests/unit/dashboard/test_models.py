@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dashboard_tables import tables
 from rollout_cases import state
 from tandem.dashboard.screens.models import mlflow_address
 from tandem.rollout.state import GateResult, Step, Verdict, to_document
@@ -69,7 +70,8 @@ def test_a_gate_says_what_it_has_looked_at() -> None:
     document = to_document(replace(state(Step.CANARY), gates=gates))
     page = AppTest.from_function(_rollout, default_timeout=120, args=(document, "consumer")).run()
     assert not page.exception
-    assert page.markdown[0].value.splitlines()[2:] == [
-        "| qlike | failed | worse than 0.1 | 1,334 bars, 334 sessions, QLIKE +0.8297, p = 0.0045 |",
-        "| latency | not decided | no latency measured |  |",
+    gate_rows, *_ = tables(page)
+    assert [tuple(row.values()) for row in gate_rows] == [
+        ("qlike", "failed", "worse than 0.1", "1,334 bars, 334 sessions, QLIKE +0.8297, p = 0.0045"),
+        ("latency", "not decided", "no latency measured", ""),
     ]

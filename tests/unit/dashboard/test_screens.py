@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dashboard_tables import tables
 from recorded_cases import CONFIG
 from tandem.dashboard.snapshot import Sources, sources_of
 from tandem.settings import Settings
@@ -53,9 +54,9 @@ def test_a_page_is_drawn_when_nobody_answers(name: str, nowhere: Sources) -> Non
 def test_symbols_of_the_configuration_need_no_server(nowhere: Sources) -> None:
     """As `tandem symbols` shows them: which are in use, which are not, and the preset."""
     page = AppTest.from_function(_page, default_timeout=120, args=("data", nowhere)).run()
-    (table,) = page.dataframe
-    assert list(table.value.columns) == ["sector", "active", "in use", "not in use", "pairs of the configuration"]
-    by_sector = {row["sector"]: row for _, row in table.value.iterrows()}
+    (table,) = tables(page)
+    assert list(table[0]) == ["sector", "active", "in use", "not in use", "pairs of the configuration"]
+    by_sector = {row["sector"]: row for row in table}
     assert (by_sector["consumer"]["active"], by_sector["consumer"]["not in use"]) == ("yes", "")
     assert (by_sector["industrial"]["active"], by_sector["industrial"]["in use"]) == ("no", "")
     assert "KO-PEP" in by_sector["consumer"]["pairs of the configuration"]
@@ -68,5 +69,5 @@ def test_what_is_loaded_of_companies_needs_no_server(nowhere: Sources, tmp_path:
     settings = nowhere.settings.model_copy(update={"config_dir": tmp_path})
     page = AppTest.from_function(_page, default_timeout=120, args=("companies", sources_of(settings))).run()
     assert page.selectbox[0].value == "KO"
-    assert page.dataframe[0].value.to_numpy().tolist() == [["name", "The Coca-Cola Company"]]
+    assert [list(row.values()) for (row,) in tables(page)] == [["name", "The Coca-Cola Company"]]
     assert not page.info

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dashboard_tables import tables
 from tandem.dashboard.widgets import state_machine, usd, when
 
 
@@ -38,13 +39,45 @@ def test_the_state_that_a_pair_is_in_stands_out() -> None:
     }
 
 
-def test_a_text_of_few_rows_is_shown_as_it_is() -> None:
-    """Nothing in a cell is taken for Markdown: no column more, no formula, no emphasis."""
+def _page_of_a_table(count: int) -> None:
+    """Run by AppTest as a script of its own."""
+    from tandem.dashboard.widgets import table
+
+    table([("a|b", f"$1 <b>{number}</b>") for number in range(count)], {"first": lambda row: row[0], "second & last": lambda row: row[1]})
+
+
+def test_rows_are_shown_as_they_are() -> None:
+    """Nothing in a cell is taken for Markdown or for HTML, and nothing sorts them."""
+    page = AppTest.from_function(_page_of_a_table, args=(12,)).run()
+    (found,) = tables(page)
+    assert found == [{"first": "a|b", "second & last": f"$1 <b>{number}</b>"} for number in range(12)]
+    assert not page.toggle
+    assert not page.dataframe
+
+
+def test_of_many_rows_the_first_are_shown_and_all_of_them_on_demand() -> None:
+    """Then as what sorts and searches, and not twice."""
+    page = AppTest.from_function(_page_of_a_table, args=(13,)).run()
+    assert [len(found) for found in tables(page)] == [12]
+    assert not page.dataframe
+    assert page.toggle[0].label == "All 13 rows, to sort and to search"
+    page.toggle[0].set_value(True).run()
+    assert len(page.dataframe[0].value) == 13
+    assert not tables(page)
+
+
+def test_values_are_written_as_numbers_are_read() -> None:
+    """None and NaN are dashes, small numbers keep their digits, numbers stand right and sentences wrap."""
 
     def page() -> None:
-        from tandem.dashboard.widgets import few
+        from tandem.dashboard.widgets import table
 
-        few([("a|b", "$1 and $2"), ("partially_filled", "*")], {"first": lambda row: row[0], "second": lambda row: row[1]})
+        values = [None, float("nan"), 0.0, 0.25, 1234.56789, 0.00001234, 7, "-$1,234.50", True, "KO-PEP", "word " * 12]
+        table([values], {str(number): lambda row, number=number: row[number] for number in range(len(values))})
 
-    (shown,) = AppTest.from_function(page).run().markdown
-    assert shown.value.splitlines() == ["| first | second |", "| --- | --- |", r"| a\|b | \$1 and \$2 |", r"| partially\_filled | \* |"]
+    (shown,) = AppTest.from_function(page).run().get("html")
+    cells = re.findall(r'<td style="([^"]*)">([^<]*)</td>', shown.proto.body)
+    numbers = ["0", "0.25", "1234.5679", "1.234e-05", "7", "-$1,234.50"]
+    assert [text for _, text in cells] == ["–", "–", *numbers, "True", "KO-PEP", "word " * 12]
+    assert [text for style, text in cells if "right" in style] == numbers
+    assert [text for style, text in cells if "nowrap" not in style and "right" not in style] == ["word " * 12]

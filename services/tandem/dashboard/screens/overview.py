@@ -10,7 +10,7 @@ from tandem.dashboard import figures
 from tandem.dashboard.killswitch import kill_switch
 from tandem.dashboard.sessions import sessions_ahead
 from tandem.dashboard.snapshot import Snapshot
-from tandem.dashboard.widgets import Row, few, nothing, section, table, usd, when
+from tandem.dashboard.widgets import Row, nothing, section, table, usd, when
 from tandem.domain.units import NS_PER_S
 
 _POINTS_MAX = 2_000
@@ -97,4 +97,4 @@ def _market(snapshot: Snapshot) -> None:
         "closes": lambda row: when(row[1]),
         "": lambda row: "half day" if row[1] - row[0] < 6 * 3_600 * NS_PER_S else "",
     }
-    few([session for session in sessions if session[1] > now_ns][:5], columns)
+    table([session for session in sessions if session[1] > now_ns][:5], columns)

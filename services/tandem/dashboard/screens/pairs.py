@@ -7,7 +7,7 @@ import streamlit as st
 
 from tandem.dashboard import figures
 from tandem.dashboard.snapshot import Snapshot
-from tandem.dashboard.widgets import Row, few, nothing, section, state_machine, table, usd, when
+from tandem.dashboard.widgets import Row, nothing, section, state_machine, table, usd, when
 
 _BARS = {"100 bars": 100, "500 bars": 500, "2000 bars": 2_000}
 _TRADES_MAX = 200
@@ -64,7 +64,7 @@ def _state(row: dict[str, Any]) -> None:
         "wanted": lambda leg: leg["target"],
         "newest order": lambda leg: leg["order_status"] or "",
     }
-    few(row["legs"], columns)
+    table(row["legs"], columns)
 
 
 def _history(snapshot: Snapshot, row: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """Research: the newest tear sheet of a backtest and the tables that benchmarks have written."""
 
+from operator import itemgetter
 from pathlib import Path
 
 import orjson
@@ -7,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from tandem.dashboard.snapshot import Snapshot
-from tandem.dashboard.widgets import nothing, section
+from tandem.dashboard.widgets import nothing, section, table
 from tandem.domain.errors import Permanent
 
 _SHEET = "tear_sheet.html"  # as `tandem backtest` names it
@@ -50,7 +51,8 @@ def _bench(path: Path) -> None:
     except orjson.JSONDecodeError as error:
         raise Permanent(f"{path} holds no JSON: {error}") from error
     rows = document if isinstance(document, list) else [document]
-    st.dataframe(pd.json_normalize(rows), hide_index=True, width="stretch")
+    flat = pd.json_normalize(rows)
+    table(flat.to_dict("records"), {str(name): itemgetter(name) for name in flat.columns}, key=path.stem)
 
 
 def _written(path: Path) -> str:
