@@ -41,6 +41,7 @@ _MARKER = ".tandem-demo"  # only a folder that holds it is ever emptied
 _READY_S = 120.0
 _DRAIN_S = 120.0  # after the market's end: the recorder writes what is left
 _POLL_S = 0.25
+_SAMPLE_S = 2.0  # between two looks at the memory of all processes: the kernel walks their pages for each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +76,7 @@ class Demo:
     keep: Callable[[reporting.Report, Callable[[], None]], None] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     memory_peak_bytes: int = 0
+    _sampled_s: float = field(default=0.0, init=False)
 
     def run(self) -> reporting.Report:
         """The report, after everything is stopped. Raises TandemError with one clear reason."""
@@ -226,7 +228,9 @@ class Demo:
                 time.sleep(_POLL_S)
 
     def _sample(self, platform: Platform) -> None:
-        self.memory_peak_bytes = max(self.memory_peak_bytes, sum(platform.memory_bytes().values()))
+        if time.monotonic() - self._sampled_s >= _SAMPLE_S:
+            self.memory_peak_bytes = max(self.memory_peak_bytes, sum(platform.memory_bytes().values()))
+            self._sampled_s = time.monotonic()
 
     def _report(
         self, platform: Platform, path: Path, bar: str, trained: TrainedSectors, played: tuple[Progress, float]
