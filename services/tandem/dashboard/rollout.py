@@ -117,5 +117,5 @@ def _seen(row: GateResult) -> str:
     """What a gate has looked at and what it measured; nothing for what it does not count."""
     parts = [f"{count:,} {name}" for count, name in ((row.bars, "bars"), (row.sessions, "sessions")) if count]
     parts += [] if row.effect is None else [f"QLIKE {row.effect:+.4f}"]
-    parts += [] if row.p_value is None else [f"p = {row.p_value:.4f}"]
+    parts += [] if row.p_value is None else [f"p = {row.p_value:.4f} for the claim"]
     return ", ".join(parts)

@@ -72,6 +72,6 @@ def test_a_gate_says_what_it_has_looked_at() -> None:
     assert not page.exception
     gate_rows, *_ = tables(page)
     assert [tuple(row.values()) for row in gate_rows] == [
-        ("qlike", "failed", "worse than 0.1", "1,334 bars, 334 sessions, QLIKE +0.8297, p = 0.0045"),
+        ("qlike", "failed", "worse than 0.1", "1,334 bars, 334 sessions, QLIKE +0.8297, p = 0.0045 for the claim"),
         ("latency", "not decided", "no latency measured", ""),
     ]
