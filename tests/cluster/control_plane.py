@@ -80,7 +80,7 @@ class KubeApi:
         """Make a namespace and wait for its default service account, without which no pod is admitted to it."""
         done = self.kubectl("create", "namespace", name)
         assert done.returncode == 0, done.stderr
-        done = self.kubectl("wait", "--for=create", "serviceaccount/default", "--namespace", name, "--timeout=30s")
+        done = self.kubectl("wait", "--for=create", "serviceaccount/default", "--namespace", name, "--timeout=110s")
         assert done.returncode == 0, done.stderr
 
     def client(self) -> ApiClient:
