@@ -33,6 +33,7 @@ from tandem.domain.trading import TradingMode
 from tandem.local import kafka as local_kafka
 from tandem.local.processes import Children, Command
 
+pytestmark = pytest.mark.timeout(1800)  # five operators one after the other, each with a wait of its own that ends in time
 SECTOR = "runtime"  # without a model
 TOLD = ("Unknown", "NoModel")
 PAIRS = 30

@@ -16,6 +16,8 @@ from operator_process import OperatorProcess, condition, running_operator
 from operator_world import Servers, call
 from service_process import wait_until
 
+pytestmark = pytest.mark.timeout(1800)  # five operators one after the other, each of which waits for the lease of the one before
+
 
 @pytest.fixture(scope="module")
 def servers(kafka_servers: str, postgres_url: str, mlflow_uri: str) -> Servers:
