@@ -24,7 +24,7 @@ from tandem.local.probes import HOST
 from tandem.local.processes import Children, Command, StopPhase
 
 SERVICE_RANGE = "10.96.0.0/16"
-READY_S = 120.0  # three seconds on an idle machine
+READY_S = 180.0  # three seconds on an idle machine
 _PROBE_S = 3.0
 _KUBECTL_S_MAX = 120.0
 _ADMIN = "admin"

@@ -328,7 +328,7 @@ def _flip(stand: Stand, world: Market, operator: OperatorProcess) -> None:
                 assert operator.process.poll() is None, operator.tail()
                 move(rollouts)
                 moved_s = time.monotonic()
-                until("the portfolio to act on it", lambda version=version: _acted_on(world) == version, 60.0)
+                until("the portfolio to act on it", lambda version=version: _acted_on(world) == version, 240.0)
                 acted_on_s.append(time.monotonic() - moved_s)
                 _keep_pace(world, len(acted_on_s))
     p50, p99 = np.percentile(acted_on_s, [50, 99])
