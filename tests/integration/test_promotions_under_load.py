@@ -55,6 +55,7 @@ SYMBOLS = (Symbol("AAA"), Symbol("BBB"), Symbol("CCC"))
 TRAINED_BARS, REPLAYED_BARS = 600, 1_800
 FLIPS = 100
 SPEED = 2 * 6.5 * 3600  # at most two daily bars a second: the market lasts 15 minutes, the moves two to seven
+RESERVE = 0.2  # of the market, for after the last move
 POLICY = {"replayRequired": False, "canary": [], "autoPromote": False, "watchBars": 100_000, "handover": "HandOver"}
 _ORDERS = """SELECT pair, leg, symbol, side, qty, limit_usd, decided_ns, status, filled_qty FROM orders
              WHERE book = %(book)s ORDER BY decided_ns, pair, leg"""
@@ -237,7 +238,7 @@ def forecasters(world: Market, uri: str, versions: tuple[ModelRef, ...]) -> Iter
         yield made
 
 
-@pytest.mark.timeout(2400)
+@pytest.mark.timeout(3600)
 def test_a_hundred_promotions_and_rollbacks_change_no_decision_and_lose_no_answer(
     exchange: Market, bundle: Bundle, kube_api: KubeApi, kube_namespace: str, mlflow_uri: str
 ) -> None:
@@ -342,8 +343,8 @@ def _keep_pace(world: Market, moves: int) -> None:
     assert place is not None
     assert place["state"] != "ended", f"the market ended after {moves} moves"
     if moves < FLIPS:
-        left = (1 - place["progress"]) / (1 - moves / FLIPS)
-        world.speed(SPEED * min(1.0, left) ** 2)
+        left = (1 - RESERVE - place["progress"]) / (1 - moves / FLIPS)
+        world.speed(SPEED * max(0.1, min(1.0, left)) ** 2)
 
 
 def _acted_on(world: Market) -> str:
