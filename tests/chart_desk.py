@@ -12,7 +12,7 @@ import helm_python
 from chart_renders import CHART, RELEASE
 from cluster import control_plane
 
-TIMEOUT_S = 120
+TIMEOUT_S = 300
 # Kinds of others' operators, which a dry run needs to be known: any fields.
 FOREIGN = (
     ("monitoring.coreos.com", "v1", "ServiceMonitor"),

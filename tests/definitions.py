@@ -5,7 +5,7 @@ from pathlib import Path
 from cluster.control_plane import KubeApi
 
 DEFINITIONS = Path(__file__).parents[1] / "charts/tandem/files/crds"
-_ESTABLISHED_S = 30
+_ESTABLISHED_S = 110
 
 
 def install_definitions(kube_api: KubeApi) -> None:

@@ -33,7 +33,8 @@ __all__ = [
 ROOT = Path(__file__).parents[1]
 HANDLERS = ROOT / "operators/handlers.py"
 API_VERSION = "tandem.trading/v1alpha1"
-_STOP_S = 30.0
+_STOP_S = 60.0
+_ANSWER_S = 30.0  # of a process that gets its turn late
 
 
 @dataclass
@@ -46,7 +47,7 @@ class OperatorProcess:
 
     def page(self) -> str:
         """/metrics."""
-        return httpx.get(f"{self.url}/metrics", timeout=5).text
+        return httpx.get(f"{self.url}/metrics", timeout=_ANSWER_S).text
 
     def metric(self, name: str, **labels: str) -> float:
         """One sample of /metrics; 0 when it is not there yet."""
@@ -60,7 +61,7 @@ class OperatorProcess:
     def why_not_ready(self) -> str | None:
         """What /readyz says; None when ready."""
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=5).json()["reason"]
+            return httpx.get(f"{self.url}/readyz", timeout=_ANSWER_S).json()["reason"]
         except httpx.TransportError as error:
             return f"no answer: {error}"
 

@@ -98,7 +98,7 @@ def register_version(mlflow: str, sector: str, pairs: Iterable[str], *, source: 
 
 def call(mlflow: str, what: str, body: dict[str, Any], fine: Iterable[str] = ()) -> dict[str, Any]:
     """One call of MLflow's REST interface."""
-    answer = httpx.post(f"{mlflow}/api/2.0/mlflow/{what}", json=body, timeout=30)
+    answer = httpx.post(f"{mlflow}/api/2.0/mlflow/{what}", json=body, timeout=120)
     document: dict[str, Any] = answer.json()
     assert answer.status_code == 200 or document.get("error_code") in set(fine), document
     return document

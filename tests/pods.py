@@ -11,11 +11,13 @@ from typing import Any
 
 from kubernetes.client import CoreV1Api
 from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
 
 from cluster.control_plane import KubeApi
 
 VERSION = "tandem.trading/model-version"
 _PAUSE_S = 0.2
+_BUSY = {429, 500, 503, 504}
 
 
 class Pods:
@@ -31,11 +33,20 @@ class Pods:
         with self._api.client() as client:
             core = CoreV1Api(client)
             while not self._stop.wait(_PAUSE_S):
-                for pod in core.list_namespaced_pod(self._namespace).items:
-                    wanted = self._status((pod.metadata.labels or {}).get(VERSION, ""))
-                    ready = [c.status for c in (pod.status.conditions or []) if c.type == "Ready"]
-                    if ready != [wanted["conditions"][0]["status"]]:
-                        self._tell(core, pod.metadata.name, wanted)
+                try:
+                    self._look(core)
+                except HTTPError:
+                    continue  # the server is busy: a kubelet asks again
+                except ApiException as error:
+                    if error.status not in _BUSY:
+                        raise
+
+    def _look(self, core: CoreV1Api) -> None:
+        for pod in core.list_namespaced_pod(self._namespace).items:
+            wanted = self._status((pod.metadata.labels or {}).get(VERSION, ""))
+            ready = [c.status for c in (pod.status.conditions or []) if c.type == "Ready"]
+            if ready != [wanted["conditions"][0]["status"]]:
+                self._tell(core, pod.metadata.name, wanted)
 
     def _tell(self, core: CoreV1Api, name: str, status: Mapping[str, Any]) -> None:
         try:
@@ -63,7 +74,7 @@ class Pods:
     def stop(self) -> None:
         """End."""
         self._stop.set()
-        self._thread.join(timeout=10)
+        self._thread.join(timeout=60)
 
 
 @contextmanager

@@ -40,6 +40,8 @@ ROOT = Path(__file__).parent.parent
 # Sector, pair, hedge ratio: rough values, as these forecasts only have to make trades.
 PAIRS = (("consumer", "KO", "PEP", 0.8), ("energy", "XOM", "CVX", 0.9), ("financial", "JPM", "BAC", 0.7))
 _LIMIT_S = 120.0
+_ANSWER_S = 30.0  # of a process that gets its turn late
+_STOP_S = 60.0
 
 
 def until(what: str, ready: Callable[[], Any], limit_s: float = _LIMIT_S) -> Any:
@@ -151,24 +153,32 @@ class World:
     def replay(self) -> dict[str, Any] | None:
         """The recycler's status, None while it does not answer."""
         try:
-            return dict(httpx.get(f"http://127.0.0.1:{self.recycler_port}/tandem/v1/replay", headers=KEYS).raise_for_status().json())
+            return dict(self._recycler("GET", "").json())
         except httpx.TransportError:
             return None
 
     def begin(self) -> None:
         """Leave the held state."""
-        httpx.post(f"http://127.0.0.1:{self.recycler_port}/tandem/v1/replay/start", headers=KEYS).raise_for_status()
+        self._recycler("POST", "/start")
+
+    def speed(self, value: float | str) -> None:
+        """Times real time, from now on."""
+        self._recycler("POST", "/speed", {"speed": value})
+
+    def _recycler(self, method: str, button: str, body: dict[str, Any] | None = None) -> httpx.Response:
+        url = f"http://127.0.0.1:{self.recycler_port}/tandem/v1/replay{button}"
+        return httpx.request(method, url, headers=KEYS, json=body, timeout=_ANSWER_S).raise_for_status()
 
     def ready(self) -> bool:
         """The portfolio says that it is ready."""
         try:
-            return httpx.get(f"http://127.0.0.1:{self.portfolio_port}/readyz").status_code == 200
+            return httpx.get(f"http://127.0.0.1:{self.portfolio_port}/readyz", timeout=_ANSWER_S).status_code == 200
         except httpx.TransportError:
             return False
 
     def ask(self, path: str, **query: Any) -> Any:
         """An answer of the portfolio's API."""
-        return httpx.get(f"http://127.0.0.1:{self.portfolio_port}/v1/{path}", params=query, timeout=20).raise_for_status().json()
+        return httpx.get(f"http://127.0.0.1:{self.portfolio_port}/v1/{path}", params=query, timeout=_ANSWER_S).raise_for_status().json()
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Rows of the portfolio's tables."""
@@ -233,7 +243,7 @@ class World:
         """Ask a child to stop; its exit code."""
         process.send_signal(signal.SIGTERM)
         self.processes.remove(process)
-        return process.wait(timeout=15)
+        return process.wait(timeout=_STOP_S)
 
     def stop_all(self) -> None:
         """End every child."""

@@ -5,12 +5,14 @@ The forecasters' readiness, the bars and the clock are moved by the test.
 """
 
 import random
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import wraps
 from itertools import count
-from typing import Any, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,17 +78,35 @@ class Faults:
             raise Transient(f"{server} does not answer")
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _at_once(method: "Callable[Concatenate[MemoryCluster, P], R]") -> "Callable[Concatenate[MemoryCluster, P], R]":
+    """One request after the other, as etcd takes them: two threads that create the same object do not both succeed."""
+
+    @wraps(method)
+    def locked(self: "MemoryCluster", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self._lock:
+            return method(self, *args, **kwargs)
+
+    return locked
+
+
 class MemoryCluster:
     """Objects with versions and generations; conflicts as the API server's."""
 
     def __init__(self, faults: Faults, namespace: str = "trading") -> None:
+        self._lock = threading.RLock()
         self._faults, self._namespace, self._numbers = faults, namespace, count(1)
         self.objects: dict[tuple[str, str], Manifest] = {}
 
+    @_at_once
     def get(self, kind: str, name: str) -> Manifest | None:
         self._faults.reach("cluster")
         return deepcopy(self.objects.get((kind, name)))
 
+    @_at_once
     def list(self, kind: str, labels: Mapping[str, str] | None = None) -> tuple[Manifest, ...]:
         self._faults.reach("cluster")
         wanted = (labels or {}).items()
@@ -96,6 +116,7 @@ class MemoryCluster:
             if of == kind and wanted <= (found["metadata"].get("labels") or {}).items()
         )
 
+    @_at_once
     def create(self, manifest: Manifest) -> Manifest:
         key = (manifest["kind"], manifest["metadata"]["name"])
         dies = self._faults.write("cluster", f"create {key[0]} {key[1]}")
@@ -103,6 +124,7 @@ class MemoryCluster:
             raise Conflict(f"{key} is there")
         return self._done(self._store(key, {k: v for k, v in manifest.items() if k != "status"}, {}), dies)
 
+    @_at_once
     def apply(self, manifest: Manifest) -> Manifest:
         key = (manifest["kind"], manifest["metadata"]["name"])
         old = self.objects.get(key)
@@ -114,12 +136,15 @@ class MemoryCluster:
             return self._done(self._store(key, merged, old), dies)
         return self._done(self._store(key, manifest, {}), dies)
 
+    @_at_once
     def patch(self, kind: str, name: str, changes: Manifest, *, version: str = "") -> Manifest:
         return self._patch(kind, name, changes, version, f"patch {kind} {name}")
 
+    @_at_once
     def patch_status(self, kind: str, name: str, status: Manifest, *, version: str = "") -> Manifest:
         return self._patch(kind, name, {"status": status}, version, f"status {kind} {name}")
 
+    @_at_once
     def delete(self, kind: str, name: str, *, uid: str = "") -> bool:
         dies = self._faults.write("cluster", f"delete {kind} {name}")
         gone = self.objects.pop((kind, name), None) is not None

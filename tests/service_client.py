@@ -19,6 +19,7 @@ from cluster.control_plane import KubeApi
 VERSION = "tandem.trading/model-version"
 _PAUSE_S = 0.02
 _RETRY_S = 0.05
+_ANSWER_S = 60.0  # late is not lost
 
 
 @dataclass
@@ -50,11 +51,11 @@ def asking(api: KubeApi, target: Target) -> Iterator[Asked]:
         yield asked
     finally:
         stop.set()
-        thread.join(timeout=30)
+        thread.join(timeout=2 * _ANSWER_S)
 
 
 def _ask(api: KubeApi, target: Target, asked: Asked, stopped: Callable[[], bool]) -> None:
-    with api.client() as client, httpx.Client(timeout=10) as http:
+    with api.client() as client, httpx.Client(timeout=_ANSWER_S) as http:
         core = CoreV1Api(client)
         while not stopped():
             if _attempt(core, http, target, asked):

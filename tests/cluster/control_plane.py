@@ -24,7 +24,7 @@ from tandem.local.probes import HOST
 from tandem.local.processes import Children, Command, StopPhase
 
 SERVICE_RANGE = "10.96.0.0/16"
-READY_S = 120.0  # three seconds on an idle machine
+READY_S = 180.0  # three seconds on an idle machine
 _PROBE_S = 3.0
 _KUBECTL_S_MAX = 120.0
 _ADMIN = "admin"
@@ -80,7 +80,7 @@ class KubeApi:
         """Make a namespace and wait for its default service account, without which no pod is admitted to it."""
         done = self.kubectl("create", "namespace", name)
         assert done.returncode == 0, done.stderr
-        done = self.kubectl("wait", "--for=create", "serviceaccount/default", "--namespace", name, "--timeout=30s")
+        done = self.kubectl("wait", "--for=create", "serviceaccount/default", "--namespace", name, "--timeout=110s")
         assert done.returncode == 0, done.stderr
 
     def client(self) -> ApiClient:

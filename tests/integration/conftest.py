@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -124,6 +125,10 @@ def kafka_servers(kafka_broker: str) -> Iterator[str]:
     admin = KafkaAdminClient(bootstrap_servers=[kafka_broker])
     if topics := [name for name in admin.list_topics() if not name.startswith("__")]:
         admin.delete_topics(topics)
+        deadline_s = time.monotonic() + _READY_S
+        while left := set(topics) & set(admin.list_topics()):  # the broker hears a moment after its controller has taken them away
+            assert time.monotonic() < deadline_s, f"topics that do not go: {left}"
+            time.sleep(0.1)
     admin.close()
 
 

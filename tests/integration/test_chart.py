@@ -63,7 +63,7 @@ def desk(api: control_plane.KubeApi) -> Iterator[Desk]:
     api.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
-def eventually(check: Callable[[], bool], what: str, limit_s: float = 60.0) -> None:
+def eventually(check: Callable[[], bool], what: str, limit_s: float = 180.0) -> None:
     """Return when it is so. Raises AssertionError after the limit."""
     deadline_s = monotonic() + limit_s
     while not check():
@@ -219,18 +219,19 @@ def test_the_operators_rights(desk: Desk) -> None:
     """What its adapter does, it may; in its own namespace only, and no Secret but those that accounts name."""
     desk.install({"operator": {"accountSecrets": ["alpaca"]}})
     who = "tandem-operator"
+    # A role counts a moment after it was made: the server hears of it as any client does.
     for kind, (path, _) in PLACES.items():
         if kind == "Secret":
             continue
         verbs = {"Pod": ("get", "list", "watch"), "Event": ("create", "patch")}.get(kind, ("get", "list", "create", "patch"))
-        assert [verb for verb in verbs if not may(desk, who, verb, kind)] == [], kind
+        eventually(lambda k=kind, v=verbs: all(may(desk, who, verb, k) for verb in v), f"the operator may {verbs} {kind}")
         assert not may(desk, who, "create", kind, namespace="default"), kind
         if "tandem.trading" in path:
-            assert may(desk, who, "patch", kind, subresource="status"), kind
-            assert may(desk, who, "update", kind, subresource="finalizers"), kind
+            eventually(lambda k=kind: may(desk, who, "patch", k, subresource="status"), f"the operator may write the status of {kind}")
+            eventually(lambda k=kind: may(desk, who, "update", k, subresource="finalizers"), f"the operator may set finalizers of {kind}")
         if kind not in {"Pod", "Event", "Lease"}:
-            assert may(desk, who, "delete", kind), kind
-    assert may(desk, who, "get", "Secret", name="alpaca")
+            eventually(lambda k=kind: may(desk, who, "delete", k), f"the operator may delete {kind}")
+    eventually(lambda: may(desk, who, "get", "Secret", name="alpaca"), "the operator may read an account's Secret")
     assert not may(desk, who, "get", "Secret", name="tandem-postgres")
     assert not may(desk, who, "list", "Secret")
     assert not may(desk, who, "create", "Pod")
@@ -276,17 +277,17 @@ def test_the_operator_starts_with_its_own_rights(desk: Desk, tmp_path: Path) -> 
     with log.open("wb") as out:
         process = subprocess.Popen(command, env=environ, stdout=out, stderr=out, cwd=tmp_path)
     try:
-        eventually(lambda: answers(f"http://127.0.0.1:{port}/readyz"), "the operator is ready", 120)
-        assert answers(f"http://127.0.0.1:{health_port}/healthz")
+        eventually(lambda: answers(f"http://127.0.0.1:{port}/readyz"), "the operator is ready")
+        eventually(lambda: answers(f"http://127.0.0.1:{health_port}/healthz"), "kopf says that it lives")
         lease = desk.get("lease", "tandem-operator")["spec"]
         assert lease["holderIdentity"].startswith("tandem-operator-0")
         desk.api.apply(pair(), sector_model(), account(), namespace=desk.namespace)
         for kind, name in (("tradingpair", "ko-pep"), ("sectormodel", "energy"), ("tradingaccount", "paper")):
-            eventually(lambda k=kind, n=name: bool(desk.get(k, n).get("status", {}).get("conditions")), f"{kind} has conditions", 60)
+            eventually(lambda k=kind, n=name: bool(desk.get(k, n).get("status", {}).get("conditions")), f"{kind} has conditions")
         desk.patch("tradingpair", "ko-pep", {"metadata": {"annotations": {"tandem.trading/force-delete": "true"}}})
-        assert desk.kubectl("delete", "tradingpair", "ko-pep", "--timeout=60s").returncode == 0
+        assert desk.kubectl("delete", "tradingpair", "ko-pep", "--timeout=110s").returncode == 0
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()
@@ -297,7 +298,7 @@ def test_the_operator_starts_with_its_own_rights(desk: Desk, tmp_path: Path) -> 
 def answers(url: str) -> bool:
     """Whether it says 200."""
     try:
-        return httpx.get(url, timeout=5).status_code == 200
+        return httpx.get(url, timeout=30).status_code == 200
     except httpx.TransportError:
         return False
 

@@ -111,7 +111,7 @@ class Machine:
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=5).status_code == 200
+        return httpx.get(url, timeout=30).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -173,7 +173,7 @@ def database(machine: Machine, home: Path) -> Iterator[Mapping[str, str]]:
             "POSTGRES_DB": "tandem",
             "MLFLOW_PASSWORD": PASSWORD,
         }
-        done = subprocess.run(["bash", "-c", script], env=environ, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(["bash", "-c", script], env=environ, capture_output=True, text=True, timeout=READY_S, check=False)
         assert done.returncode == 0, done.stderr
         machine.secrets["tandem-postgres", "url"] = url
         machine.secrets["tandem-postgres", "mlflow-url"] = f"postgresql+psycopg2://mlflow:{PASSWORD}@127.0.0.1:{port}/mlflow_db"
@@ -311,7 +311,9 @@ def test_redis_asks_for_its_password_and_keeps_nothing(cache: str) -> None:
 )
 def test_mlflow_knows_its_names(registry: str, host: str, status: int) -> None:
     """It answers under the names of its Service, with and without port, and under no others."""
-    answer = httpx.get(f"{registry}/api/2.0/mlflow/registered-models/search", params={"max_results": 1}, headers={"Host": host}, timeout=30)
+    answer = httpx.get(
+        f"{registry}/api/2.0/mlflow/registered-models/search", params={"max_results": 1}, headers={"Host": host}, timeout=120
+    )
     assert answer.status_code == status
 
 
@@ -322,7 +324,7 @@ def test_mlflows_own_pages_may_ask_it(registry: str, origin: str, status: int) -
         f"{registry}/ajax-api/2.0/mlflow/experiments/search",
         json={"max_results": 1},
         headers={"Host": "models.example", "Origin": origin},
-        timeout=30,
+        timeout=120,
     )
     assert answer.status_code == status
 
@@ -353,9 +355,9 @@ def test_services_start_and_the_release_tests_itself(
     for name in SERVICES:
         machine.wait_answer(name, ready[name])
 
-    replay = httpx.get(f"http://127.0.0.1:{ports['recycler']}/tandem/v1/replay", auth=("any", "thing"), timeout=10).json()
+    replay = httpx.get(f"http://127.0.0.1:{ports['recycler']}/tandem/v1/replay", auth=("any", "thing"), timeout=30).json()
     assert replay["lockstep"] is True
-    assert httpx.get(f"http://127.0.0.1:{ports['portfolio-paper']}/v1/summary", timeout=10).json()["equity_usd"] == "1000000"
+    assert httpx.get(f"http://127.0.0.1:{ports['portfolio-paper']}/v1/summary", timeout=30).json()["equity_usd"] == "1000000"
 
     (test,) = pod_of("Pod", "tandem-test-servers")["spec"]["containers"]
     told = machine.run({**test, "args": [url for url in test["args"] if "operator" not in url]})
@@ -363,7 +365,7 @@ def test_services_start_and_the_release_tests_itself(
     services = {name: machine.processes[name] for name in SERVICES}
     for process in services.values():
         process.terminate()
-    assert {name: process.wait(30) for name, process in services.items()} == dict.fromkeys(services, 0)
+    assert {name: process.wait(60) for name, process in services.items()} == dict.fromkeys(services, 0)
 
 
 def test_the_page_finds_what_the_chart_lays_out(machine: Machine) -> None:

@@ -276,9 +276,9 @@ def test_a_rollout_survives_the_cluster(kube_api: KubeApi, kube_namespace: str, 
         "VERDICT": "Inconclusive",
         "OUTCOME": "Running",
     }
-    assert kube_api.kubectl("wait", "mro", "energy-v8", "--for=condition=CandidateReady", "--timeout=10s", *scope).returncode == 0
+    assert kube_api.kubectl("wait", "mro", "energy-v8", "--for=condition=CandidateReady", "--timeout=60s", *scope).returncode == 0
     assert kube_api.kubectl("delete", "smod", "energy", *scope).returncode == 0
-    assert kube_api.kubectl("wait", "mro", "energy-v8", "--for=delete", "--timeout=60s", *scope).returncode == 0
+    assert kube_api.kubectl("wait", "mro", "energy-v8", "--for=delete", "--timeout=110s", *scope).returncode == 0
 
 
 def test_all_kinds_are_shown_together_and_explained(kube_api: KubeApi, kube_namespace: str, resources: Resources) -> None:

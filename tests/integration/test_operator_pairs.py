@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 
 from cluster.control_plane import KubeApi
@@ -256,6 +255,6 @@ def test_a_conflicting_object_can_be_deleted_without_touching_the_pair(world: Wo
 
 def test_it_serves_its_table_and_keeps_its_labels_bounded(operator: OperatorProcess) -> None:
     """At /metrics of the process itself, after all that the other tests made it do."""
-    page = httpx.get(f"{operator.url}/metrics", timeout=5).text
+    page = operator.page()
     assert missing("operator", page) == []
     assert unbounded(page) == []

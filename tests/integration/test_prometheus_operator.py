@@ -10,7 +10,7 @@ import yaml
 from cluster.control_plane import KubeApi
 from metrics_page import missing
 from operated_sector import OperatedSector, place_of
-from operator_process import OperatorProcess, account_manifest, pair_manifest, running_operator
+from operator_process import OperatorProcess, account_manifest, pair_manifest, running_operator, wait_condition
 from operator_world import Servers
 from prometheus_server import evaluated, has_data, questions, running_prometheus, table_series_in, until
 from tandem.adapters.series import series_of
@@ -18,7 +18,7 @@ from tandem.cli.silent_series import EVENTUAL
 
 CONFIG = Path(__file__).parents[2] / "config/prometheus"
 OWN = {f"tandem_{name}" for name in series_of("operator") if name.startswith("operator_")}
-_SHOWN_S = 120
+_SHOWN_S = 240
 
 
 @pytest.fixture
@@ -55,7 +55,8 @@ def test_what_alerts_and_panels_read_of_the_operator_is_there(operated: tuple[Op
     sector.step(second.version, "Shadow")
     sector.compare(first, second, bars=60)
     sector.step(second.version, "Canary")
-    sector.control.remove("pair/MCD-YUM")  # which the operator puts back
+    wait_condition(sector.api, sector.namespace, "tradingpair", "tried", {"Accepted": ("True", "Accepted")})
+    sector.control.remove("pair/MCD-YUM")  # which was told, and the operator puts back
     wanted = {question for question in questions() if (read := table_series_in(question)) and read <= OWN and not read & {*EVENTUAL}}
     assert {name for question in wanted for name in table_series_in(question)} >= OWN - {*EVENTUAL}, "a series that nobody looks at"
     shown = set[str]()

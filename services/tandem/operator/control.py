@@ -119,9 +119,9 @@ class ControlTopic:
             try:
                 if self._writer is None:
                     self._writer = KafkaWriter(self._servers, CLIENT_ID)
-                self._writer.publish(topics.CONTROL, pending.value, key=key.encode())
                 with self._lock:
-                    self._pending[key] = pending  # before the flush: it may be read back before that returns
+                    self._pending[key] = pending  # first: it may be read back before any of the next two returns
+                self._writer.publish(topics.CONTROL, pending.value, key=key.encode())
                 self._writer.flush()
             except Transient as error:
                 with self._lock:

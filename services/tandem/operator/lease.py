@@ -39,9 +39,17 @@ class Times:
 class Lease:
     """Takes and holds the lease in a thread of its own."""
 
-    def __init__(self, cluster: Cluster, identity: str, *, on_change: Callable[[bool], None], times: Times | None = None) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        identity: str,
+        *,
+        on_change: Callable[[bool], None],
+        times: Times | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """on_change: told True when the lease is taken and False when it is lost, in the lease's thread; it must not take long."""
-        self._cluster, self._identity, self._on_change = cluster, identity, on_change
+        self._cluster, self._identity, self._on_change, self._clock = cluster, identity, on_change, clock
         self.times = times or Times()
         self._renewed_s = float("-inf")  # when the request was sent that last renewed it
         self._seen: tuple[str, float] = ("", 0.0)  # the other holder's record, and since when it stands there
@@ -68,24 +76,28 @@ class Lease:
     @property
     def held(self) -> bool:
         """This process may write now."""
-        return time.monotonic() - self._renewed_s < self.times.renewal_deadline_s
+        return self._clock() - self._renewed_s < self.times.renewal_deadline_s
 
     def check(self) -> None:
         """Before each write. Raises NotLeader."""
         if not self.held:
             raise NotLeader("this operator does not hold the lease: another one does, or the API server has not answered for too long")
 
+    def look(self) -> None:
+        """One attempt to take or renew it, and what came of it told. Its thread does this again and again."""
+        try:
+            self._ask()
+            self.trouble = None
+        except TandemError as error:  # a Conflict: somebody else was faster
+            self.trouble = None if isinstance(error, Conflict) else str(error)
+            if self.trouble:
+                log.warning("lease_not_asked", reason=self.trouble)
+        telemetry.gauge("operator_dependency_up").labels(dependency="kubernetes").set(self.trouble is None)
+        self._tell()
+
     def _run(self) -> None:
         while not self._stop.is_set():
-            try:
-                self._ask()
-                self.trouble = None
-            except TandemError as error:  # a Conflict: somebody else was faster
-                self.trouble = None if isinstance(error, Conflict) else str(error)
-                if self.trouble:
-                    log.warning("lease_not_asked", reason=self.trouble)
-            telemetry.gauge("operator_dependency_up").labels(dependency="kubernetes").set(self.trouble is None)
-            self._tell()
+            self.look()
             self._stop.wait(self.times.retry_s)
 
     def _tell(self) -> None:
@@ -98,7 +110,7 @@ class Lease:
 
     def _ask(self) -> None:
         """One attempt to take or renew it. Raises Transient, Permanent; Conflict when another was faster."""
-        asked_s = time.monotonic()
+        asked_s = self._clock()
         lease = self._cluster.get("Lease", NAME)
         if lease is None:
             self._cluster.create(self._document(0, {}))

@@ -51,7 +51,8 @@ SERVICE = "operator"
 DEPLOYMENT = "Deployment"
 WATCHED = (TRADING_ACCOUNT, TRADING_PAIR, SECTOR_MODEL, MODEL_ROLLOUT, DEPLOYMENT)
 RESYNC_S = 300.0  # a watch that has lost something without a word is made good after so long
-_RESYNC_RETRY_S = 2.0
+_RESYNC_RETRY_S = 2.0  # while nothing can be done without it
+_RESYNC_AGAIN_S = 30.0  # where only a part of it has failed, e.g. because Postgres is away
 _SETTLE_S = 10.0  # for the control topic to be read, or found to be out of reach, before the first looks
 _SPREAD_S = 5.0  # of the looks after a resync; after taking over they begin at once
 _MEASURE_S = 10.0  # gauges
@@ -183,14 +184,18 @@ class Operator:
             self._wake(part.told(key))
 
     def _resyncs(self) -> None:
-        """List everything anew: after taking over, and now and then."""
+        """List everything anew: after taking over, and now and then; soon again where that has failed."""
+        is_done = True
         while not self._stopping.is_set():
-            self._resync_wanted.wait(_RESYNC_RETRY_S if self.lease.held and not self._synced else RESYNC_S)
+            pause_s = RESYNC_S if is_done or not self.lease.held else _RESYNC_AGAIN_S
+            self._resync_wanted.wait(_RESYNC_RETRY_S if self.lease.held and not self._synced else pause_s)
             self._resync_wanted.clear()
             if self._stopping.is_set() or not self.lease.held:
                 continue
+            is_done = False
             try:
                 self._resync()
+                is_done = True
             except Permanent as error:  # a definition or a right is missing, which the watch has not got either: a restart asks again
                 log.error("resync_refused", reason=str(error))
                 self._broken()
@@ -207,17 +212,19 @@ class Operator:
             self._control.settled.wait(_SETTLE_S)  # else every pair would say for a moment that Kafka is away
             self._synced = True
             self.queue.resume()
-            self._tell_outage()
             log.info("working", **{kind: len(self._objects.all(kind)) for kind in WATCHED})
+        self._tell_outage()
         if self._control.trouble is None:
             for part in self._parts:
                 part.resync()
 
     def _tell_outage(self) -> None:
         """An Event on the Lease, afterwards: meanwhile there was nobody to tell."""
+        if self._away_from_s is None:
+            return
+        lease = self._cluster.get("Lease", LEASE_NAME)  # where this fails, the next resync tells it
         from_s, self._away_from_s = self._away_from_s, None
-        lease = self._cluster.get("Lease", LEASE_NAME) if from_s is not None else None
-        if from_s is not None and lease is not None:
+        if lease is not None:
             message = (
                 f"the API server did not answer for about {time.time() - from_s:.0f} s; the services went on with what they were told "
                 "before, and every object is looked at again now"

@@ -19,7 +19,7 @@ def telling(cluster: MemoryCluster, clock: Callable[[], float] = time.monotonic)
     events = Events(cluster, "trading", reporter="operator-1", reasons=REASONS, clock=clock)
     events.start()
     yield events
-    events.stop()
+    events.stop(limit_s=60.0)
 
 
 def about(name: str) -> Manifest:

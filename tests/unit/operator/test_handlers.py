@@ -20,7 +20,7 @@ from tandem.adapters.kubernetes_cluster import KubernetesCluster
 from tandem.rollout.crd import KINDS
 
 pytestmark = pytest.mark.asyncio
-_WAIT_S = 20.0
+_WAIT_S = 60.0
 PAIRS = "tandem.trading/v1alpha1/tradingpairs"
 
 

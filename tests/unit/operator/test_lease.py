@@ -1,4 +1,7 @@
-"""One writer: who gets the lease, when it is lost, and that nothing is written without it."""
+"""One writer: who gets the lease, when it is lost, and that nothing is written without it.
+
+The tests move the clock by which leases last: a machine that stands still for a second loses none.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,24 +13,39 @@ from sector_world import Faults, MemoryCluster
 from tandem.adapters.kubernetes_cluster import REQUEST_TIMEOUT_S
 from tandem.operator.lease import NAME, GuardedCluster, Lease, NotLeader, Times
 
-QUICK = Times(duration_s=1.0, renewal_deadline_s=0.6, retry_s=0.05)
-LIMIT_S = 10.0
+TIMES = Times(duration_s=15.0, renewal_deadline_s=10.0, retry_s=0.01)  # each is asked for again at once, by the machine's clock
+STEP_S = 2.0
+LIMIT_S = 60.0
 
 
-def until(condition: Callable[[], bool]) -> float:
-    """Poll; the seconds that it took."""
-    started_s = time.monotonic()
+class Clock:
+    """Stands still unless a test moves it."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Poll."""
+    deadline_s = time.monotonic() + LIMIT_S
     while not condition():
-        assert time.monotonic() - started_s < LIMIT_S, "waited in vain"
+        assert time.monotonic() < deadline_s, "waited in vain"
         time.sleep(0.005)
-    return time.monotonic() - started_s
+
+
+def lease_of(cluster: MemoryCluster, identity: str, clock: Clock, changes: list[bool] | None = None) -> Lease:
+    """One that a test looks at by itself."""
+    told = changes if changes is not None else []
+    return Lease(cluster, identity, on_change=told.append, times=TIMES, clock=clock)
 
 
 @contextmanager
-def asking(cluster: MemoryCluster, identity: str, changes: list[bool] | None = None) -> Iterator[Lease]:
+def asking(cluster: MemoryCluster, identity: str, clock: Clock, changes: list[bool] | None = None) -> Iterator[Lease]:
     """A process that asks for the lease; leaving is its orderly stop."""
-    told = changes if changes is not None else []
-    lease = Lease(cluster, identity, on_change=told.append, times=QUICK)
+    lease = lease_of(cluster, identity, clock, changes)
     lease.start()
     try:
         yield lease
@@ -49,17 +67,18 @@ def test_a_write_that_begins_under_the_lease_ends_under_it() -> None:
 
 
 def test_the_first_takes_it_and_the_second_waits_until_it_is_given_back() -> None:
-    """An orderly stop hands over at once."""
-    cluster, changes = MemoryCluster(Faults()), list[bool]()
-    with asking(cluster, "one") as one:
+    """For longer than it lasts unless it is renewed; an orderly stop hands over at once."""
+    cluster, clock, changes = MemoryCluster(Faults()), Clock(), list[bool]()
+    with asking(cluster, "one", clock) as one:
         until(lambda: one.held)
-        with asking(cluster, "two", changes) as two:
-            deadline_s = time.monotonic() + QUICK.duration_s * 1.5  # longer than it lasts unless it is renewed
-            while time.monotonic() < deadline_s:
+        with asking(cluster, "two", clock, changes) as two:
+            for _ in range(round(2 * TIMES.duration_s / STEP_S)):
+                clock.now_s += STEP_S
+                until(lambda: one._renewed_s == clock.now_s)
                 assert not two.held
                 assert holder(cluster) == "one"
             one.stop()
-            assert until(lambda: two.held) < QUICK.duration_s
+            until(lambda: two.held)  # by a clock that stands still
             assert holder(cluster) == "two"
             assert not one.held
             found = cluster.get("Lease", NAME)
@@ -71,15 +90,23 @@ def test_the_first_takes_it_and_the_second_waits_until_it_is_given_back() -> Non
 
 def test_a_killed_holder_is_replaced_after_its_time_and_not_before() -> None:
     """The other one goes by its own clock and by the record, not by the times written in it."""
-    cluster = MemoryCluster(Faults())
+    cluster, clock = MemoryCluster(Faults()), Clock()
     far = "2999-01-01T00:00:00.000000Z"
-    spec = {"holderIdentity": "killed", "leaseDurationSeconds": 1, "acquireTime": far, "renewTime": far, "leaseTransitions": 7}
+    spec = {"holderIdentity": "killed", "leaseDurationSeconds": 7, "acquireTime": far, "renewTime": far, "leaseTransitions": 7}
     cluster.create({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": NAME}, "spec": spec})
-    with asking(cluster, "two") as two:
-        assert until(lambda: two.held) >= 1.0
-        found = cluster.get("Lease", NAME)
-        assert found is not None
-        assert found["spec"]["leaseTransitions"] == 8
+    two = lease_of(cluster, "two", clock)
+    for _ in range(2):
+        two.look()
+        assert not two.held
+        clock.now_s += 3.5
+    two.look()
+    assert not two.held, "it has stood for seven seconds, not for longer"
+    clock.now_s += 0.1
+    two.look()
+    assert two.held
+    found = cluster.get("Lease", NAME)
+    assert found is not None
+    assert found["spec"]["leaseTransitions"] == 8
 
 
 def test_the_same_pod_goes_on_at_once_after_a_restart() -> None:
@@ -87,7 +114,7 @@ def test_the_same_pod_goes_on_at_once_after_a_restart() -> None:
     cluster = MemoryCluster(Faults())
     spec = {"holderIdentity": "pod", "leaseDurationSeconds": 3600, "leaseTransitions": 3}
     cluster.create({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": NAME}, "spec": spec})
-    with asking(cluster, "pod") as lease:
+    with asking(cluster, "pod", Clock()) as lease:
         until(lambda: lease.held)
         found = cluster.get("Lease", NAME)
         assert found is not None
@@ -96,29 +123,40 @@ def test_the_same_pod_goes_on_at_once_after_a_restart() -> None:
 
 def test_a_holder_that_cannot_renew_stops_in_time_and_comes_back() -> None:
     """Without the API server nobody else can have taken it before this one has stopped."""
-    faults, changes = Faults(), list[bool]()
-    cluster = MemoryCluster(faults)
-    with asking(cluster, "one", changes) as lease:
-        until(lambda: changes == [True])
-        faults.away.add("cluster")
-        assert until(lambda: not lease.held) <= QUICK.renewal_deadline_s + 0.2
-        with pytest.raises(NotLeader, match="does not hold the lease"):
-            lease.check()
-        until(lambda: lease.trouble is not None and changes == [True, False])
-        faults.away.clear()
-        until(lambda: lease.held and lease.trouble is None and changes == [True, False, True])
+    faults, clock, changes = Faults(), Clock(), list[bool]()
+    lease = lease_of(MemoryCluster(faults), "one", clock, changes)
+    lease.look()
+    assert changes == [True]
+    faults.away.add("cluster")
+    renewed_s = clock.now_s
+    while lease.held:
+        lease.look()
+        assert lease.trouble is not None
+        assert changes == [True]
+        clock.now_s += STEP_S
+    assert clock.now_s - renewed_s == TIMES.renewal_deadline_s
+    with pytest.raises(NotLeader, match="does not hold the lease"):
+        lease.check()
+    lease.look()
+    assert changes == [True, False]
+    faults.away.clear()
+    lease.look()
+    assert lease.held
+    assert lease.trouble is None
+    assert changes == [True, False, True]
 
 
 def test_two_that_ask_at_once_do_not_both_get_it() -> None:
-    """Whatever the order of their requests: at every moment at most one holds it."""
-    cluster = MemoryCluster(Faults())
-    with asking(cluster, "one") as one, asking(cluster, "two") as two, asking(cluster, "three") as three:
-        deadline_s = time.monotonic() + 1.5
+    """Whatever the order of their requests, and while it expires again and again: at every moment at most one holds it."""
+    cluster, clock = MemoryCluster(Faults()), Clock()
+    with asking(cluster, "one", clock) as one, asking(cluster, "two", clock) as two, asking(cluster, "three", clock) as three:
         seen = 0
-        while time.monotonic() < deadline_s:
+        for step in range(300):
+            time.sleep(0.005)  # let them ask
             held = [lease.held for lease in (one, two, three)]
             assert sum(held) <= 1
             seen += sum(held)
+            clock.now_s += 20.0 if step % 10 == 9 else STEP_S
         assert seen
 
 

@@ -12,7 +12,7 @@ from tandem.domain.errors import InvariantBroken, Permanent, Transient
 from tandem.operator.queue import Backoff, WorkQueue
 
 QUICK = Backoff(first_s=0.05, limit_s=0.2, jitter=0.0)
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -51,8 +51,7 @@ def test_what_is_added_often_while_it_waits_is_looked_at_once(queues: Callable[.
     queue.add("Thing", "b")
     assert queue.waiting("Thing") == 2
     queue.resume()
-    until(lambda: looks == {"a": 1, "b": 1})
-    assert queue.waiting("Thing") == 0
+    until(lambda: looks == {"a": 1, "b": 1} and queue.waiting("Thing") == 0)  # the last look is counted before it has ended
 
 
 def test_one_name_is_never_looked_at_twice_at_once_and_what_comes_meanwhile_is_not_lost(queues: Callable[..., WorkQueue]) -> None:
@@ -129,9 +128,9 @@ def test_a_failure_comes_back_later_each_time_until_it_works(queues: Callable[..
     until(lambda: len(at_s) == 4)
     gaps = [after - before for before, after in itertools.pairwise(at_s)]
     assert [gap >= least for gap, least in zip(gaps, (0.05, 0.1, 0.2), strict=True)] == [True] * 3
+    until(lambda: not queue._lanes["Thing"]._entries)  # nothing is remembered of the failures
     queue.add("Thing", "a")
     until(lambda: len(at_s) == 5)
-    assert at_s[4] - at_s[3] < 5.0
 
 
 def test_events_do_not_make_a_failing_name_busy(queues: Callable[..., WorkQueue]) -> None:
@@ -145,8 +144,8 @@ def test_events_do_not_make_a_failing_name_busy(queues: Callable[..., WorkQueue]
 
     queue = queues(reconcile)
     queue.add("Thing", "a")
-    until(lambda: len(looks) == 5)
-    assert looks[-1] - looks[0] >= 4 * QUICK.first_s * 0.9
+    until(lambda: len(looks) >= 5)
+    assert looks[4] - looks[0] >= 4 * QUICK.first_s * 0.9
 
 
 def test_a_look_asks_for_the_next_one(queues: Callable[..., WorkQueue]) -> None:
