@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from free_ports import free_port
+
 HOST = "127.0.0.1"
 
 
@@ -16,7 +18,7 @@ class Gate:
         self._target = (host, port)
         self._held: list[socket.socket] = []
         self._listener: socket.socket | None = None
-        self.port = 0
+        self.port = free_port()  # not the kernel's choice: nobody else may get it while the gate is closed
         self.open()
 
     def open(self) -> None:
@@ -25,7 +27,7 @@ class Gate:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((HOST, self.port))
         listener.listen()
-        self.port, self._listener = listener.getsockname()[1], listener
+        self._listener = listener
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
     def close(self) -> None:

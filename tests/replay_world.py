@@ -6,7 +6,6 @@ Forecasts of all bars are published before the replay starts: the portfolio may 
 import math
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import httpx
 import numpy as np
 import psycopg2
 
+from free_ports import free_port
 from tandem.adapters import topics
 from tandem.adapters.calendar import session_grid
 from tandem.adapters.codec import encode_forecasts
@@ -50,13 +50,6 @@ def until(what: str, ready: Callable[[], Any], limit_s: float = _LIMIT_S) -> Any
             return found
         assert time.monotonic() < end_s, f"{what}: not within {limit_s} s"
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def model(sector: str, version: str = "1") -> ModelRef:

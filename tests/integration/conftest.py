@@ -6,7 +6,6 @@ a skip. Servers that the environment names are not used: tests would write into 
 
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ import redis
 from kafka import KafkaAdminClient
 
 from cluster import binaries, control_plane
+from free_ports import free_port
 from tandem.domain.errors import TandemError
 from tandem.local import kafka as local_kafka
 from tandem.local import mlflow as local_mlflow
@@ -158,13 +158,6 @@ def kube_namespace(kube_api: control_plane.KubeApi) -> Iterator[str]:
     kube_api.create_namespace(name)
     yield name
     kube_api.kubectl("delete", "namespace", name, "--wait=false")
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _clean_after_killed_sessions() -> None:

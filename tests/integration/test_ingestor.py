@@ -12,7 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from alpaca_server import Session, scripted_market
-from service_process import command, free_port, running, wait_until
+from free_ports import free_port
+from service_process import command, running, wait_until
 from tandem.adapters import topics
 from tandem.adapters.codec import decode_tick_record, encode_control
 from tandem.adapters.control_log import publish_control

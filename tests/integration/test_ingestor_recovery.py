@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from cutting_proxy import Proxy, proxied
+from free_ports import free_port
 from recorded_cases import MINUTE_NS, OPEN_NS, SECOND_NS, steady_trades, trades
 from recycler_server import Server, serving
-from service_process import Service, free_port, running, wait_until
+from service_process import Service, running, wait_until
 from tandem.adapters import topics
 from tandem.adapters.codec import decode_tick_record
 from tandem.adapters.control_log import publish_control

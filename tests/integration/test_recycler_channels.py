@@ -24,9 +24,9 @@ from alpaca.data.requests import (
 from alpaca.data.timeframe import TimeFrame
 from websockets.sync.client import connect
 
+from free_ports import free_port
 from recorded_cases import CONFIG, MINUTE_NS, OPEN_NS, SECOND_NS, events, quotes, steady_trades, trades
 from recycler_server import HEADERS, LIMIT_S, MarketListener, running, serving, wait_until
-from service_process import free_port
 from tandem.adapters.synthetic_twin import twin
 from tandem.recycler.options import MAX_SPEED
 

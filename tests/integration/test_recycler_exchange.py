@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -30,6 +29,7 @@ from alpaca.trading.requests import (
     TrailingStopOrderRequest,
 )
 
+from free_ports import free_port
 from recorded_cases import MINUTE_NS, OPEN_NS, steady_trades
 from recycler_server import HEADERS, LIMIT_S, UpdateListener, running, serving, wait_until
 from recycler_steps import PORTFOLIO, at_first_bar, to_next_bar
@@ -270,8 +270,7 @@ class Process:
     """A recycler as a process of its own, which may be killed."""
 
     def __init__(self, data, folder):
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            self.port = taken.getsockname()[1]
+        self.port = free_port()
         options = ["--data", data, "--port", self.port, "--speed", "max", "--lockstep", "--participants", "portfolio"]
         command = [sys.executable, "-m", "tandem.recycler.main", *options, "--state-dir", folder, "--participation", "0.1"]
         self.http = f"http://127.0.0.1:{self.port}"
