@@ -236,13 +236,16 @@ def test_the_rate_limit_is_told_and_kept(data):
     """Alpaca's headers on every answer; the request too many is a 429 that says when to come again. Market data do not count."""
     with serving(data, rate_limit=3) as server:
         path = server.http + "/v2/account"
-        for _ in range(60):  # until three requests fall into one minute of the wall clock
-            answers = [requests.get(path, headers=HEADERS, timeout=LIMIT_S) for _ in range(4)]
+        for attempt in range(60):  # until all requests of an account fall into one minute of the wall clock
+            mine = {**HEADERS, "APCA-API-KEY-ID": f"key-{attempt}"}
+            answers = [requests.get(path, headers=mine, timeout=LIMIT_S) for _ in range(3)]
+            asked_s = time.time()
+            answers.append(requests.get(path, headers=mine, timeout=LIMIT_S))
             if [a.status_code for a in answers] == [200, 200, 200, 429]:
                 break
         assert [a.headers["X-RateLimit-Remaining"] for a in answers] == ["2", "1", "0", "0"]
         assert {a.headers["X-RateLimit-Limit"] for a in answers} == {"3"}
-        assert 0 <= int(answers[-1].headers["X-RateLimit-Reset"]) - time.time() <= 60
+        assert 0 <= int(answers[-1].headers["X-RateLimit-Reset"]) - asked_s <= 60
         assert answers[-1].json() == {"code": 42910000, "message": "too many requests."}
         assert requests.get(server.http + "/tandem/v1/replay", headers=HEADERS, timeout=LIMIT_S).ok
         other = {**HEADERS, "APCA-API-KEY-ID": "other"}
