@@ -40,6 +40,7 @@ ROOT = Path(__file__).parent.parent
 # Sector, pair, hedge ratio: rough values, as these forecasts only have to make trades.
 PAIRS = (("consumer", "KO", "PEP", 0.8), ("energy", "XOM", "CVX", 0.9), ("financial", "JPM", "BAC", 0.7))
 _LIMIT_S = 120.0
+ANSWER_S = 60.0  # a busy machine may let a service wait for its turn
 
 
 def until(what: str, ready: Callable[[], Any], limit_s: float = _LIMIT_S) -> Any:
@@ -144,24 +145,25 @@ class World:
     def replay(self) -> dict[str, Any] | None:
         """The recycler's status, None while it does not answer."""
         try:
-            return dict(httpx.get(f"http://127.0.0.1:{self.recycler_port}/tandem/v1/replay", headers=KEYS).raise_for_status().json())
+            url = f"http://127.0.0.1:{self.recycler_port}/tandem/v1/replay"
+            return dict(httpx.get(url, headers=KEYS, timeout=ANSWER_S).raise_for_status().json())
         except httpx.TransportError:
             return None
 
     def begin(self) -> None:
         """Leave the held state."""
-        httpx.post(f"http://127.0.0.1:{self.recycler_port}/tandem/v1/replay/start", headers=KEYS).raise_for_status()
+        httpx.post(f"http://127.0.0.1:{self.recycler_port}/tandem/v1/replay/start", headers=KEYS, timeout=ANSWER_S).raise_for_status()
 
     def ready(self) -> bool:
         """The portfolio says that it is ready."""
         try:
-            return httpx.get(f"http://127.0.0.1:{self.portfolio_port}/readyz").status_code == 200
+            return httpx.get(f"http://127.0.0.1:{self.portfolio_port}/readyz", timeout=ANSWER_S).status_code == 200
         except httpx.TransportError:
             return False
 
     def ask(self, path: str, **query: Any) -> Any:
         """An answer of the portfolio's API."""
-        return httpx.get(f"http://127.0.0.1:{self.portfolio_port}/v1/{path}", params=query, timeout=20).raise_for_status().json()
+        return httpx.get(f"http://127.0.0.1:{self.portfolio_port}/v1/{path}", params=query, timeout=ANSWER_S).raise_for_status().json()
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Rows of the portfolio's tables."""
@@ -232,7 +234,7 @@ class World:
         """End every child."""
         for process in self.processes:
             process.kill()
-            process.wait(timeout=15)
+            process.wait()
         self.processes.clear()
 
 
