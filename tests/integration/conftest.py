@@ -4,9 +4,12 @@ A test module gets a fresh database, an empty Redis and a Kafka without topics. 
 a skip. Servers that the environment names are not used: tests would write into them.
 """
 
+import gc
 import os
 import shutil
 import tempfile
+import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -27,7 +30,7 @@ from tandem.local import redis as local_redis
 from tandem.local.processes import Children
 from tandem.local.records import end_leftovers
 
-_READY_S = 180  # a machine that compiles every Python file for the first time
+_READY_S = 360  # a machine that compiles every Python file for the first time, beside much else
 _PREFIX = f"tandem-tests-{os.getuid()}-"
 
 
@@ -111,7 +114,11 @@ def kafka_broker(home: Path, children: Children) -> str:
     try:
         properties = local_kafka.prepare(home / "kafka", port, free_port(), children)
         children.start(local_kafka.command(properties, port, children))
-        children.wait_ready(["kafka"], _READY_S)
+        with warnings.catch_warnings():
+            # A client that the broker answers too late leaves its socket to the garbage collector, which would fail whichever test is next.
+            warnings.simplefilter("ignore", ResourceWarning)
+            children.wait_ready(["kafka"], _READY_S)
+            gc.collect()
     except TandemError as error:
         pytest.fail(f"Kafka does not start: {error}", pytrace=False)
     return local_kafka.servers(port)
@@ -124,6 +131,10 @@ def kafka_servers(kafka_broker: str) -> Iterator[str]:
     admin = KafkaAdminClient(bootstrap_servers=[kafka_broker])
     if topics := [name for name in admin.list_topics() if not name.startswith("__")]:
         admin.delete_topics(topics)
+    deadline_s = time.monotonic() + _READY_S
+    while left := [name for name in admin.list_topics() if not name.startswith("__")]:
+        assert time.monotonic() < deadline_s, f"topics that are not deleted: {left}"
+        time.sleep(0.05)
     admin.close()
 
 
