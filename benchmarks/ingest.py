@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import multiprocessing
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,8 @@ from contextlib import contextmanager
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import confluent_kafka
 import httpx
@@ -34,6 +35,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
+from free_ports import free_port
 from tandem.adapters import topics
 from tandem.adapters.codec import decode_tick_record, encode_frame
 from tandem.adapters.control_log import publish_control
@@ -373,12 +375,6 @@ def _until(condition: Callable[[], bool], what: str, limit_s: float) -> None:
 
 def _listens(port: int) -> bool:
     return any(c.laddr.port == port and c.status == psutil.CONN_LISTEN for c in psutil.net_connections("tcp4"))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -24,10 +24,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from cluster import binaries, control_plane
 from cluster.control_plane import KubeApi
 from definitions import install_definitions
+from free_ports import free_port
 from operator_process import OperatorProcess, condition, pair_manifest, running_operator
 from operator_world import Control, Servers, register_version
 from pods import ready_pods
-from service_process import free_port
 from tandem.adapters import postgres
 from tandem.adapters.registry_rest import Registry
 from tandem.domain.ids import SectorId

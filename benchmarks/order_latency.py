@@ -23,14 +23,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
 import httpx
 import numpy as np
 import psutil
 
 from forecast_step import sector_model, symbols, weights
+from free_ports import free_port
 from order_parts import Moments, print_parts
 from paper_broker import PRICE_USD, serve
-from sector_latency import BAR_S, FRAME_S, free_port
+from sector_latency import BAR_S, FRAME_S
 from tandem.adapters import topics
 from tandem.adapters.calendar import service_grid
 from tandem.adapters.codec import decode_forecasts, encode_frame, encode_heartbeat

@@ -9,7 +9,6 @@ publication, and to the portfolio's decoded batch; whether every bar and forecas
 import argparse
 import gc
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,10 +16,13 @@ import threading
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
 import numpy as np
 import psutil
 
 from forecast_step import MINUTE_NS, heartbeat, minute, records, sector_model, symbols, weights
+from free_ports import free_port
 from tandem.adapters import topics
 from tandem.adapters.codec import decode_forecasts
 from tandem.adapters.kafka_log import KafkaReader, KafkaWriter, create_topics
@@ -160,13 +162,6 @@ def main() -> None:
             measure(local_kafka.servers(port), args)
         finally:
             children.stop_all()
-
-
-def free_port() -> int:
-    """One that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

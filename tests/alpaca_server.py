@@ -64,6 +64,7 @@ class Market:
     sessions: list[Session] = field(default_factory=list)
     greeting_error: dict[str, Any] | None = None  # answer to the authentication, e.g. an error 406
     history: list[dict[str, Any]] = field(default_factory=list)  # trades that the REST knows
+    is_silent: bool = False  # a subscription is taken and not answered
     history_status: int = 200  # what the REST answers with; another than 200 is an error without an answer
     questions: list[dict[str, str]] = field(default_factory=list)  # that the REST was asked for trades of a span
 
@@ -83,12 +84,12 @@ def scripted_market(script: Script, *, greeting_error: dict[str, Any] | None = N
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(run()), name="market")
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     try:
         yield market
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
+        thread.join(60)
         loop.close()
 
 
@@ -156,7 +157,8 @@ async def _session(market: Market, script: Script, connection: ServerConnection)
             session.symbols |= set(message.get("trades", []))
         else:
             session.symbols -= set(message.get("trades", []))
-        await session.send({"T": "subscription", "trades": sorted(session.symbols), "quotes": []})
+        if not market.is_silent:
+            await session.send({"T": "subscription", "trades": sorted(session.symbols), "quotes": []})
         session.changed.set()
         if running is None:
             running = asyncio.ensure_future(script(session))

@@ -65,10 +65,10 @@ def proxied(target: int) -> Iterator[Proxy]:
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(run()), name="proxy")
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     try:
         yield proxy
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
+        thread.join(60)
         loop.close()

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from dashboard_browser import asked
-from platform_command import free_base
+from free_ports import free_base
 from tandem.adapters.model_history import ModelHistory
 from tandem.local.records import read_records
 

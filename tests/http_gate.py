@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from free_ports import free_port
+
 HOST = "127.0.0.1"
 
 
@@ -20,8 +22,8 @@ class Gate:
         self._held: list[socket.socket] = []
         self._lock = threading.Lock()  # of the two: what is accepted while the gate is being closed must not stay open
         self._listener: socket.socket | None = None
-        self._place = _bound(0)
-        self.port: int = self._place.getsockname()[1]
+        self.port = free_port()
+        self._place = _bound(self.port)
         self.open()
 
     def open(self) -> None:

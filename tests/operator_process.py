@@ -18,7 +18,8 @@ import httpx
 
 from cluster.control_plane import KubeApi
 from definitions import install_definitions
-from service_process import free_port, wait_until
+from free_ports import free_port
+from service_process import wait_until
 
 __all__ = [
     "OperatorProcess",

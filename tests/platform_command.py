@@ -1,11 +1,8 @@
 """`tandem up`, `status` and `down` as a user calls them."""
 
 import os
-import random
-import socket
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[1]
@@ -17,12 +14,3 @@ def tandem(home: Path, *arguments: str, **settings: str) -> "subprocess.Complete
     env |= settings
     command = [sys.executable, "-m", "tandem.cli.main", *arguments, "--home", str(home)]
     return subprocess.run(command, env=env, cwd=_ROOT, capture_output=True, text=True, check=False, timeout=500)
-
-
-def free_base() -> int:
-    """A port base whose ports nobody uses now."""
-    while True:
-        base = random.randrange(20_000, 32_000, 64)
-        with closing(socket.socket()) as probe:
-            if all(probe.connect_ex(("127.0.0.1", base + offset)) for offset in (*range(5), *range(10, 15))):
-                return base

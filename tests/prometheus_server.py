@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 
 from compose_files import command
+from free_ports import free_port
 from prometheus_programs import program
-from service_process import free_port
 from tandem.cli.dashboards import build
 from tandem.cli.rules import build as rules
 from tandem.cli.rules import levels

@@ -6,7 +6,6 @@ Forecasts of all bars are published before the replay starts: the portfolio may 
 import math
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import httpx
 import numpy as np
 import psycopg2
 
+from free_ports import free_port
 from tandem.adapters import topics
 from tandem.adapters.calendar import session_grid
 from tandem.adapters.codec import encode_forecasts
@@ -40,7 +40,7 @@ ROOT = Path(__file__).parent.parent
 # Sector, pair, hedge ratio: rough values, as these forecasts only have to make trades.
 PAIRS = (("consumer", "KO", "PEP", 0.8), ("energy", "XOM", "CVX", 0.9), ("financial", "JPM", "BAC", 0.7))
 _LIMIT_S = 120.0
-_ANSWER_S = 30.0  # of a process that gets its turn late
+ANSWER_S = 60.0  # of a process that gets its turn late
 _STOP_S = 60.0
 
 
@@ -52,13 +52,6 @@ def until(what: str, ready: Callable[[], Any], limit_s: float = _LIMIT_S) -> Any
             return found
         assert time.monotonic() < end_s, f"{what}: not within {limit_s} s"
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def model(sector: str, version: str = "1") -> ModelRef:
@@ -167,18 +160,18 @@ class World:
 
     def _recycler(self, method: str, button: str, body: dict[str, Any] | None = None) -> httpx.Response:
         url = f"http://127.0.0.1:{self.recycler_port}/tandem/v1/replay{button}"
-        return httpx.request(method, url, headers=KEYS, json=body, timeout=_ANSWER_S).raise_for_status()
+        return httpx.request(method, url, headers=KEYS, json=body, timeout=ANSWER_S).raise_for_status()
 
     def ready(self) -> bool:
         """The portfolio says that it is ready."""
         try:
-            return httpx.get(f"http://127.0.0.1:{self.portfolio_port}/readyz", timeout=_ANSWER_S).status_code == 200
+            return httpx.get(f"http://127.0.0.1:{self.portfolio_port}/readyz", timeout=ANSWER_S).status_code == 200
         except httpx.TransportError:
             return False
 
     def ask(self, path: str, **query: Any) -> Any:
         """An answer of the portfolio's API."""
-        return httpx.get(f"http://127.0.0.1:{self.portfolio_port}/v1/{path}", params=query, timeout=_ANSWER_S).raise_for_status().json()
+        return httpx.get(f"http://127.0.0.1:{self.portfolio_port}/v1/{path}", params=query, timeout=ANSWER_S).raise_for_status().json()
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Rows of the portfolio's tables."""
@@ -249,7 +242,7 @@ class World:
         """End every child."""
         for process in self.processes:
             process.kill()
-            process.wait(timeout=15)
+            process.wait()
         self.processes.clear()
 
 

@@ -5,14 +5,12 @@ A labelled synthetic market; the models are one training whose variance is scale
 
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from free_ports import free_base, free_port
 from model_cases import market, tiny_options
-from service_process import Service, free_port, running, wait_until
+from service_process import Service, running, wait_until
 from tandem.adapters import topics
 from tandem.adapters.calendar import session_grid
 from tandem.adapters.codec import encode_frame, encode_heartbeat
@@ -207,7 +206,7 @@ def rollout_world(servers: Mapping[str, str], sector: SectorId, bundle: Bundle, 
         "OMP_NUM_THREADS": "1",
         "TANDEM_CONFIG_DIR": str(config),
         "TANDEM_HOME": str(home),
-        "PORT_BASE": str(_free_base()),
+        "PORT_BASE": str(free_base()),
     }
     kafka = servers["TANDEM_KAFKA_BOOTSTRAP_SERVERS"]
     create_topics(kafka, [sector])
@@ -219,15 +218,6 @@ def rollout_world(servers: Mapping[str, str], sector: SectorId, bundle: Bundle, 
         yield made
     control.close()
     writer.close()
-
-
-def _free_base() -> int:
-    """A port base below the kernel's own range whose forecasters' ports nobody uses now."""
-    while True:
-        base = random.randrange(20_000, 32_000, 64)
-        with closing(socket.socket()) as probe:
-            if all(probe.connect_ex(("127.0.0.1", base + offset)) for offset in range(20, 26)):
-                return base
 
 
 def ended(document: dict[str, Any], version: str, outcome: str) -> bool:

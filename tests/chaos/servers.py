@@ -1,8 +1,6 @@
 """Kafka, Postgres, Redis and the fault proxy of a chaos run: started once, emptied for each seed, killed and started again by faults."""
 
-import random
 import signal
-import socket
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -16,6 +14,7 @@ from kafka.errors import KafkaError
 from chaos import machine, sockets
 from chaos.mend import kill, mend, pids
 from cluster import binaries
+from free_ports import PLATFORM, free_base
 from tandem.adapters.kafka_log import create_topics
 from tandem.adapters.postgres import upgrade
 from tandem.domain.errors import Permanent
@@ -36,7 +35,7 @@ class Servers:
     """The three servers, and the proxies in front of them and of the recycler."""
 
     def __init__(self, home: Path) -> None:
-        self.home, self.children, self.ports = home, Children(home), Ports(_free_base())
+        self.home, self.children, self.ports = home, Children(home), Ports(free_base((*PLATFORM, _API, *PROXIES.values())))
         self.sockets = sockets.Sockets(self.ports.base + _API)
 
     def proxy_port(self, name: str) -> int:
@@ -169,18 +168,3 @@ class Servers:
 def _postgres(command: Command) -> Command:
     """With shared memory that no limit of files reaches: a full disk takes none away, and Postgres without any cannot even recover."""
     return replace(command, argv=(*command.argv, "-c", "dynamic_shared_memory_type=sysv"))
-
-
-def _free_base() -> int:
-    """A base whose ports nobody uses now, below those that the system gives away by itself."""
-    used = (*range(5), *range(10, 14), *range(20, 28), _API, *PROXIES.values())
-    chance = random.Random()  # a place, no part of a schedule
-    while True:
-        base = chance.randrange(20_000, 32_000, 64)
-        if not any(_is_open(base + offset) for offset in used):
-            return base
-
-
-def _is_open(port: int) -> bool:
-    with closing(socket.socket()) as probe:
-        return probe.connect_ex((sockets.HOST, port)) == 0

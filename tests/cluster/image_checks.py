@@ -23,7 +23,7 @@ from cluster.image_context import Recipe
 from cluster.image_store import Store
 from cluster.images import MLFLOW, SERVERS, SERVING, build
 from cluster.steps import Unmet, check, eventually, say, step
-from service_process import free_port
+from free_ports import free_port
 from tandem.adapters.postgres import connect
 from tandem.domain.errors import TandemError, Transient
 from tandem.local.probes import HOST, http_ready

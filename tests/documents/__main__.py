@@ -8,7 +8,7 @@ from pathlib import Path
 
 from documents.blocks import BadMark, Block, blocks_of
 from documents.runner import Outcome, run_page
-from platform_command import free_base
+from free_ports import free_base
 
 _LINES_MAX = 40  # of a failed block's output
 

@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from compose_files import command
+from free_ports import free_port
 from prometheus_programs import program
-from service_process import free_port
 from tandem.adapters import telemetry
 from tandem.adapters.series import METRICS, series_of
 

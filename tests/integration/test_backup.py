@@ -16,9 +16,9 @@ import psycopg2
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
 
+from free_ports import free_base
 from ledger_cases import trade
 from model_cases import market, tiny_options
-from platform_command import free_base
 from tandem.adapters import postgres, topics
 from tandem.adapters.audit_trail import AuditTrail
 from tandem.adapters.control_log import publish_control, read_control

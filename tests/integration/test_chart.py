@@ -27,11 +27,10 @@ from kubernetes.config import load_kube_config
 from chart_desk import FOREIGN, PRIORITY_CLASS, TIMEOUT_S, Desk, open_definition
 from chart_renders import CHART, RELEASE, SCENARIOS, of_scenario
 from cluster import binaries, control_plane
+from free_ports import free_port
 from manifest_table import account, pair, sector_model
 from tandem.adapters.kubernetes_cluster import PLACES
 from tandem.local.processes import Children
-
-from .conftest import free_port
 
 PREVIOUS = Path(__file__).parents[1] / "chart" / "previous"
 PLURALS = ("tradingpairs", "sectormodels", "tradingaccounts", "modelrollouts")

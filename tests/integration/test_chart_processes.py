@@ -20,6 +20,7 @@ import redis
 
 import cluster
 from chart_renders import NAMESPACE, Object, containers, one, pod_template, render
+from free_ports import free_port
 from service_process import wait_until
 from tandem.adapters.companies_file import COMPANIES_FILE, load_companies
 from tandem.adapters.skfolio_data import skfolio_dataset
@@ -29,8 +30,6 @@ from tandem.local import postgres as local_postgres
 from tandem.local import redis as local_redis
 from tandem.local.probes import tcp_ready
 from tandem.local.processes import Children
-
-from .conftest import free_port
 
 PUBLIC_URL = "https://models.example"  # of MLflow, behind an Ingress
 OBJECTS = render(

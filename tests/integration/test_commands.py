@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from platform_command import free_base, tandem
+from free_ports import free_base
+from platform_command import tandem
 
 pytestmark = pytest.mark.timeout(900)
 PROCESSES = {"postgres", "redis", "kafka", "mlflow", "recycler", "ingestor", "recorder", "portfolio", "dashboard"}

@@ -12,7 +12,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from dashboard_browser import PAGES, TIMEOUT_MS, chromium, complaints, metrics, opened, settled, usd
-from platform_command import free_base, tandem
+from free_ports import free_base
+from platform_command import tandem
 from tandem.adapters.config_files import load_pairs
 
 

@@ -19,8 +19,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from backtest_cases import made_market
 from dashboard_browser import LOOKS, chromium, metrics, opened, pictured, rows, screen, settled, sorted_rows
+from free_ports import free_port
 from rollout_world import daily_market, ended, rollout_world, trained_on
-from service_process import Service, free_port, running, wait_until
+from service_process import Service, running, wait_until
 from tandem.adapters.companies_file import COMPANIES_FILE
 from tandem.adapters.deadletter import park
 from tandem.domain.errors import BadRecord

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,26 +14,12 @@ import httpx
 import psutil
 import pytest
 
+from free_ports import free_base
 from tandem.local.records import read_records
 
 _ARGS = ("--sector", "consumer", "--sector", "financial", "--train-from", "2013-01-01", "--from", "2017-01-01", "--to", "2017-10-01")
 _RUN_S = 420  # about 60 s on an idle machine of two cores
 _KEYS = {"APCA-API-KEY-ID": "any", "APCA-API-SECRET-KEY": "any"}
-
-
-def _free_port_base() -> int:
-    """The first of some ports that nobody listens on; tests may run beside a platform of the user's.
-
-    Below 32,768: from there on the kernel takes ports for connections, and one of them may stand where a service wants to listen.
-    """
-    for base in range(21_000, 27_000, 100):
-        taken = 0
-        for offset in (*range(5), *range(10, 14), 20, 21):
-            with socket.socket() as probe:
-                taken += probe.connect_ex(("127.0.0.1", base + offset)) == 0
-        if not taken:
-            return base
-    pytest.fail("no free ports between 21000 and 27000")
 
 
 def _start(folder: Path, *more: str) -> "subprocess.Popen[bytes]":
@@ -48,7 +33,7 @@ def _start(folder: Path, *more: str) -> "subprocess.Popen[bytes]":
         "--home",
         str(folder / "home"),
         "--port-base",
-        str(_free_port_base()),
+        str(free_base()),
         *more,
     ]
     # Servers that somebody's environment names would be used instead of the demo's own.

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from replay_world import KEYS, World, until, world
+from replay_world import ANSWER_S, KEYS, World, until, world
 
 LEGS = ("PEP", "CVX", "BAC", "KO", "XOM", "JPM")
 FIRST, EVERY, TIMES = datetime(2019, 3, 4, 9, tzinfo=UTC), timedelta(days=7), 36  # Mondays before the open, and holidays among them
@@ -40,7 +40,7 @@ def _start(replay: World) -> Any:
         for number, name in enumerate(LEGS)
     ]
     url = f"http://127.0.0.1:{replay.recycler_port}/tandem/exchange/directives"
-    assert httpx.post(url, json=paid, headers=KEYS).status_code == 202
+    assert httpx.post(url, json=paid, headers=KEYS, timeout=ANSWER_S).status_code == 202
     replay.publish_forecasts(replay.replay()["replay_id"])
     return portfolio
 
@@ -49,7 +49,7 @@ def _at_the_exchange(replay: World) -> dict[str, Decimal]:
     """What the exchange has paid, and charged where it is below 0, by activity."""
     found: dict[str, Decimal] = {}
     url, query = f"http://127.0.0.1:{replay.recycler_port}/v2/account/activities/DIV", {"direction": "asc"}
-    while page := httpx.get(url, params=query, headers=KEYS).raise_for_status().json():
+    while page := httpx.get(url, params=query, headers=KEYS, timeout=ANSWER_S).raise_for_status().json():
         found |= {row["id"]: Decimal(row["net_amount"]) for row in page}
         query = {**query, "page_token": page[-1]["id"]}
     return found
@@ -62,7 +62,7 @@ def _check(replay: World, book: str) -> None:
         booked[activity] = booked.get(activity, Decimal(0)) + amount
     assert min(paid.values()) < 0 < max(paid.values()), "received and paid: else the test says nothing"
     assert booked == paid
-    account = httpx.get(f"http://127.0.0.1:{replay.recycler_port}/v2/account", headers=KEYS).raise_for_status().json()
+    account = httpx.get(f"http://127.0.0.1:{replay.recycler_port}/v2/account", headers=KEYS, timeout=ANSWER_S).raise_for_status().json()
     cash = replay.rows(f"SELECT sum(amount) FROM postings WHERE account = 'assets:cash' AND book = '{book}'")
     assert cash == [(Decimal(account["cash"]),)]
     assert replay.rows(f"SELECT DISTINCT equal FROM reconciliations WHERE book = '{book}'") == [(True,)]

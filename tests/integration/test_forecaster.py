@@ -12,8 +12,9 @@ import httpx
 import numpy as np
 import pytest
 
+from free_ports import free_port
 from model_cases import bar_sets, market, tiny_options
-from service_process import Service, free_port, running, wait_until
+from service_process import Service, running, wait_until
 from tandem.adapters import topics
 from tandem.adapters.calendar import session_grid
 from tandem.adapters.codec import decode_forecasts, encode_frame, encode_heartbeat

@@ -11,8 +11,9 @@ import httpx
 import numpy as np
 import pytest
 
+from free_ports import free_port
 from model_cases import SEQUENCE, bundle_of, market, pair_model
-from service_process import Service, free_port, running, wait_until
+from service_process import Service, running, wait_until
 from tandem.adapters import topics
 from tandem.adapters.calendar import session_grid
 from tandem.adapters.codec import decode_forecasts, encode_frame, encode_heartbeat

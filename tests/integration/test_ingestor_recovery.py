@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from cutting_proxy import Proxy, proxied
+from free_ports import free_port
 from recorded_cases import MINUTE_NS, OPEN_NS, SECOND_NS, steady_trades, trades
 from recycler_server import Server, serving
-from service_process import Service, free_port, running, wait_until
+from service_process import Service, running, wait_until
 from tandem.adapters import topics
 from tandem.adapters.codec import decode_tick_record
 from tandem.adapters.control_log import publish_control
@@ -239,7 +240,7 @@ def test_a_pair_that_is_declared_in_the_midst_of_a_bar_has_whole_bars_from_the_l
         replay.until(lambda: replay.log.watermark_ns() >= OPEN_NS + MINUTE_NS, "the first bar")
         writer = KafkaWriter(kafka_servers, "test")
         publish_control(writer, PairSpec(pair=pair_id("KO", "XOM"), sector=SectorId("staples"), leg_a=Symbol("KO"), leg_b=Symbol("XOM")))
-        wait_until(lambda: "XOM" in "".join(service.log.read_text().splitlines()[-3:]), "the new symbol", service)
+        wait_until(lambda: "XOM" in service.log.read_text(), "the new symbol", service)
         server.button("ack", name="portfolio", watermark_ns=OPEN_NS + MINUTE_NS)
         replay.bar(2)
         replay.end()

@@ -1,7 +1,6 @@
 """The platform as a whole: it starts, it uses what is there already, and it leaves nothing behind however it ends."""
 
 import os
-import random
 import shutil
 import signal
 import socket
@@ -17,6 +16,7 @@ import psutil
 import pytest
 from pydantic import SecretStr
 
+from free_ports import free_base
 from tandem.adapters import topics
 from tandem.adapters.kafka_log import KafkaReader, KafkaWriter, create_topics
 from tandem.adapters.postgres import connect
@@ -58,17 +58,8 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 @pytest.fixture
 def port_base() -> int:
-    """A base whose ports nobody uses now."""
-    while True:
-        base = random.randrange(20_000, 32_000, 64)
-        if not any(is_open(base + offset) for offset in (*range(5), *range(10, 14))):
-            return base
-
-
-def is_open(port: int) -> bool:
-    """True if somebody listens."""
-    with closing(socket.socket()) as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    """A base whose ports nobody listens on."""
+    return free_base()
 
 
 def processes_of(home: Path) -> list[str]:

@@ -14,8 +14,8 @@ import mlflow
 import numpy as np
 import pytest
 
+from free_ports import free_port
 from model_cases import market, tiny_options
-from service_process import free_port
 from tandem.adapters.mlflow_registry import (
     PREVIOUS,
     load_bundle,

@@ -16,6 +16,7 @@ import yaml
 
 from cluster.control_plane import KubeApi
 from definitions import install_definitions
+from free_ports import free_port
 from http_gate import HOST, Gate
 from operator_process import (
     OperatorProcess,
@@ -27,7 +28,7 @@ from operator_process import (
     wait_condition,
 )
 from operator_world import Book, Control, Servers
-from service_process import free_port, wait_until
+from service_process import wait_until
 from tandem.domain.control import PairSpec
 from tandem.domain.trading import TradingMode
 from tandem.local import kafka as local_kafka

@@ -9,7 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from replay_world import World, free_port, until, world
+from free_ports import free_port
+from replay_world import World, until, world
 
 _TAKEOVER_S = 10.0
 _ORDERS = (

@@ -24,11 +24,12 @@ from kubernetes.client import ApiClient, CustomObjectsApi
 from kubernetes.client.exceptions import ApiException
 
 from cluster.control_plane import KubeApi
+from free_ports import free_port
 from model_cases import market, tiny_options
 from operator_process import OperatorProcess, install_definitions, running_operator, wait_condition
 from operator_world import Control, Servers
 from pods import ready_pods
-from replay_world import World, free_port, until
+from replay_world import World, until
 from service_client import Target, asking
 from service_process import Service, running
 from tandem.adapters import topics

@@ -14,7 +14,8 @@ import orjson
 import psycopg2
 import pytest
 
-from service_process import free_port, running, wait_until
+from free_ports import free_port
+from service_process import running, wait_until
 from tandem.adapters import topics
 from tandem.adapters.bar_store import read_bar_sets
 from tandem.adapters.calendar import session_grid

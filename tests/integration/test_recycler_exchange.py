@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -30,6 +29,7 @@ from alpaca.trading.requests import (
     TrailingStopOrderRequest,
 )
 
+from free_ports import free_port
 from recorded_cases import MINUTE_NS, OPEN_NS, steady_trades
 from recycler_server import HEADERS, LIMIT_S, UpdateListener, running, serving, wait_until
 from recycler_steps import PORTFOLIO, at_first_bar, to_next_bar
@@ -236,13 +236,16 @@ def test_the_rate_limit_is_told_and_kept(data):
     """Alpaca's headers on every answer; the request too many is a 429 that says when to come again. Market data do not count."""
     with serving(data, rate_limit=3) as server:
         path = server.http + "/v2/account"
-        for _ in range(60):  # until three requests fall into one minute of the wall clock
-            answers = [requests.get(path, headers=HEADERS, timeout=LIMIT_S) for _ in range(4)]
+        for attempt in range(60):  # until all requests of an account fall into one minute of the wall clock
+            mine = {**HEADERS, "APCA-API-KEY-ID": f"key-{attempt}"}
+            answers = [requests.get(path, headers=mine, timeout=LIMIT_S) for _ in range(3)]
+            asked_s = time.time()
+            answers.append(requests.get(path, headers=mine, timeout=LIMIT_S))
             if [a.status_code for a in answers] == [200, 200, 200, 429]:
                 break
         assert [a.headers["X-RateLimit-Remaining"] for a in answers] == ["2", "1", "0", "0"]
         assert {a.headers["X-RateLimit-Limit"] for a in answers} == {"3"}
-        assert 0 <= int(answers[-1].headers["X-RateLimit-Reset"]) - time.time() <= 60
+        assert 0 <= int(answers[-1].headers["X-RateLimit-Reset"]) - asked_s <= 60
         assert answers[-1].json() == {"code": 42910000, "message": "too many requests."}
         assert requests.get(server.http + "/tandem/v1/replay", headers=HEADERS, timeout=LIMIT_S).ok
         other = {**HEADERS, "APCA-API-KEY-ID": "other"}
@@ -270,8 +273,7 @@ class Process:
     """A recycler as a process of its own, which may be killed."""
 
     def __init__(self, data, folder):
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            self.port = taken.getsockname()[1]
+        self.port = free_port()
         options = ["--data", data, "--port", self.port, "--speed", "max", "--lockstep", "--participants", "portfolio"]
         command = [sys.executable, "-m", "tandem.recycler.main", *options, "--state-dir", folder, "--participation", "0.1"]
         self.http = f"http://127.0.0.1:{self.port}"

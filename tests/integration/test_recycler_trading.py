@@ -28,6 +28,7 @@ from alpaca.trading.requests import (
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from free_ports import free_port
 from recorded_cases import MINUTE_NS, OPEN_NS, steady_trades, trades
 from recycler_server import HEADERS, LIMIT_S, UpdateListener, running, serving, wait_until
 from recycler_steps import PORTFOLIO, at_first_bar, to_next_bar
@@ -529,8 +530,7 @@ def command(*options):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_process_serves_and_stops_cleanly(data, tmp_path, number):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(command("--data", data, "--port", port, "--hold"), stderr=subprocess.DEVNULL)
     try:
 

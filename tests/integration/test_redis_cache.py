@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from replay_world import free_port, until
+from free_ports import free_port
+from replay_world import until
 from tandem.adapters.redis_cache import RedisCache
 from tandem.domain.errors import BadSetting, Transient
 

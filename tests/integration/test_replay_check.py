@@ -50,7 +50,7 @@ def run(uri: str, ref: ModelRef) -> "subprocess.CompletedProcess[str]":
     """The gate's process."""
     command = [sys.executable, "-m", "tandem.forecaster.replay_check", "--model", ref.name, "--version", ref.version]
     environ = {**os.environ, "MLFLOW_TRACKING_URI": uri}
-    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_a_trained_version_passes(mlflow_uri: str, ref: ModelRef, trained: tuple[Bundle, Panel]) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from free_ports import free_port
+
 SECRETS = {
     "postgres": "Pg-s3cret-word",
     "redis": "Rd-s3cret-word",
@@ -98,8 +100,4 @@ def test_a_setting_that_is_refused_is_named_without_any_secret(name: str, value:
 @pytest.fixture
 def unused_port() -> int:
     """A port that nobody listens on now."""
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()

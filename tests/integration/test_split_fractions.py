@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from replay_world import KEYS, World, world
+from replay_world import ANSWER_S, KEYS, World, world
 
 LEGS = ("PEP", "CVX", "BAC", "KO", "XOM", "JPM")
 
@@ -27,13 +27,13 @@ def test_the_fraction_of_a_share_that_a_split_leaves_reaches_the_ledger_as_cash(
     url = f"http://127.0.0.1:{replay.recycler_port}"
     moments = [(f"2019-{month:02}-{day}T08:00:00Z", *ratio) for month in range(3, 12) for day, ratio in (("06", (3, 2)), ("20", (2, 3)))]
     splits = [{"at": at, "split": {"symbol": name, "new_shares": n, "old_shares": o}} for at, n, o in moments for name in LEGS]
-    assert httpx.post(f"{url}/tandem/exchange/directives", json=splits, headers=KEYS).status_code == 202
+    assert httpx.post(f"{url}/tandem/exchange/directives", json=splits, headers=KEYS, timeout=ANSWER_S).status_code == 202
     replay.publish_forecasts(replay.replay()["replay_id"])
     replay.begin()
     replay.finish()
     replay.alive(portfolio)
 
-    rows = httpx.get(f"{url}/v2/account/activities/SPLIT", headers=KEYS).raise_for_status().json()
+    rows = httpx.get(f"{url}/v2/account/activities/SPLIT", headers=KEYS, timeout=ANSWER_S).raise_for_status().json()
     paid = {row["id"]: Decimal(row["net_amount"]) for row in rows if Decimal(row["net_amount"])}
     assert paid, "no fraction was left: the test says nothing"
     booked = replay.rows(

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from replay_world import KEYS, World, world
+from replay_world import ANSWER_S, KEYS, World, world
 
 AT = "2019-06-12T08:00:00Z"  # before the open
 SPLIT_NS = f"extract(epoch from timestamptz '{AT}') * 1e9"
@@ -27,7 +27,7 @@ def test_a_split_of_every_leg_leaves_ledger_and_broker_equal(replay: World) -> N
     portfolio = replay.start_portfolio()
     url = f"http://127.0.0.1:{replay.recycler_port}/tandem/exchange/directives"
     splits = [{"at": AT, "split": {"symbol": name, "new_shares": 2, "old_shares": 1}} for name in LEGS]
-    assert httpx.post(url, json=splits, headers=KEYS).status_code == 202
+    assert httpx.post(url, json=splits, headers=KEYS, timeout=ANSWER_S).status_code == 202
     replay.publish_forecasts(replay.replay()["replay_id"])
     replay.begin()
     replay.finish()

@@ -18,6 +18,7 @@ from kafka.errors import KafkaError
 from sqlalchemy import create_engine, text
 
 from certificates import Authority, Certificate
+from free_ports import free_port
 from tandem import settings
 from tandem.adapters import postgres, topics
 from tandem.adapters.kafka_log import KafkaReader, KafkaWriter, create_topics
@@ -276,10 +277,3 @@ def test_redis_is_reached_over_tls(
         with closing(cache(Authority(tmp_path, "another authority").file)) as stranger, pytest.raises(Transient, match="certificate"):
             stranger.get("x")
         collect_refused()
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

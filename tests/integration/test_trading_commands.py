@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from dashboard_platform import TradingPlatform, trading_platform
-from platform_command import free_base, tandem
+from free_ports import free_base
+from platform_command import tandem
 from tandem.local.platform import Platform
 from tandem.settings import Settings
 

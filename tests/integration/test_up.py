@@ -9,7 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from platform_command import free_base, tandem
+from free_ports import free_base
+from platform_command import tandem
 from tandem.adapters.control_log import read_control
 
 SERVERS, SERVICES = {"postgres", "redis", "kafka", "mlflow"}, {"recycler", "ingestor", "recorder", "portfolio", "dashboard"}

@@ -72,7 +72,7 @@ def test_a_process_that_dies_of_an_error_with_a_secret_in_it_does_not_tell_it() 
         "TANDEM_ALPACA_SECRET_KEY": "Alpaca-s3cret-2",
         "TANDEM_API_TOKEN": "Token-s3cret-3",
     }
-    ended = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=300, check=False)
 
     assert ended.returncode == 1
     assert "s3cret" not in ended.stdout + ended.stderr

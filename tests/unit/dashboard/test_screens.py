@@ -1,12 +1,12 @@
 """Every page when nobody answers: it says what is away, and nothing is drawn in its place."""
 
-import socket
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from dashboard_tables import tables
+from free_ports import free_port
 from recorded_cases import CONFIG
 from tandem.dashboard.snapshot import Sources, sources_of
 from tandem.settings import Settings
@@ -26,9 +26,7 @@ def _page(name: str, sources: "Sources") -> None:
 @pytest.fixture
 def nowhere(tmp_path: Path) -> Sources:
     """Addresses at which nobody listens, and settings of servers that are not set; the configuration is there."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     settings = Settings(
         portfolio_url=f"http://127.0.0.1:{port}",
         postgres_url=f"postgresql://nobody@127.0.0.1:{port}/nothing",

@@ -119,16 +119,30 @@ def test_a_clock_that_is_set_ahead_and_back_leaves_no_time_without_a_comparison(
     assert spans[-1][1] <= time.time_ns()
 
 
+class Standing:
+    """A wall clock that somebody moves."""
+
+    def __init__(self) -> None:
+        self.now_ns = time.time_ns()
+
+    def time_ns(self) -> int:
+        return self.now_ns
+
+
 def test_symbols_without_trades_are_named_while_the_exchange_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "_LOOK_EVERY_S", 0.02)
+    """The clock goes on between a trade and the next one only: a pause of the machine makes no symbol older than the others."""
+    monkeypatch.setattr(watch, "_LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(watch, "time", clock := Standing())
     intake = live_intake()
 
     async def run(*, is_open: bool) -> list[dict[str, object]]:
         with capture_logs() as told:
             task = asyncio.create_task(watch_symbols(intake, lambda _: is_open, stale_s=0.2))
             for number in range(30):
-                intake.take([trade(number)], time.time_ns())
-                await asyncio.sleep(0.02)
+                clock.now_ns += 20_000_000
+                intake.take([trade(number) | {"t": clock.now_ns}], clock.now_ns)
+                for _ in range(3):
+                    await asyncio.sleep(0)
             task.cancel()
         return [dict(entry) for entry in told if entry["event"] == "symbols_stale"]
 

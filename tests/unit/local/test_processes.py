@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from free_ports import free_port
 from tandem.local.probes import PortTaken
 from tandem.local.processes import ChildFailed, Children, Command, StopPhase, last_lines
 from tandem.local.records import await_end, read_records
@@ -129,8 +130,7 @@ def test_taken_port_names_the_port_the_owner_and_the_option(children: Children) 
 
 def test_child_is_ready_when_its_port_accepts(children: Children) -> None:
     """Without a better question, an accepted connection is the answer."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     argv = (sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port))
     children.start(Command(name="web", argv=argv, port=port))
     children.wait_ready(["web"], timeout_s=30)
@@ -139,8 +139,7 @@ def test_child_is_ready_when_its_port_accepts(children: Children) -> None:
 
 def test_http_child_is_ready_only_at_200(children: Children) -> None:
     """A 404 of a server that listens is not ready."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     argv = (sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port))
     url = f"http://127.0.0.1:{port}"
     command = Command(name="web", argv=argv, port=port, cwd=children.log_dir, ready_url=f"{url}/absent")

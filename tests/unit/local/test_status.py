@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service_process import free_port
+from free_ports import free_port
 from tandem.local.processes import Children, Command
 from tandem.local.status import unready
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 from pydantic import SecretStr
 
-from service_process import free_port, wait_until
+from free_ports import free_port
+from service_process import wait_until
 from tandem.adapters.postgres_views import PortfolioViews
 from tandem.adapters.telemetry import HttpThread
 from tandem.domain.control import TradingState

@@ -282,7 +282,7 @@ finally:
 
 def test_who_cannot_write_its_log_ends_at_once_and_tells_nobody_of_what_is_not_in_it(tmp_path: Path) -> None:
     """An order that was told of and that a restart does not know would be worse than no exchange; a torn line is cut off."""
-    done = subprocess.run([sys.executable, "-c", _WRITER, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", _WRITER, str(tmp_path)], capture_output=True, text=True, timeout=180, check=False)
     assert (done.returncode, done.stdout) == (os.EX_IOERR, "")
     assert "File too large" in done.stderr
     assert "exchange.jsonl" in done.stderr
