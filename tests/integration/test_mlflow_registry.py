@@ -114,7 +114,6 @@ def test_a_second_version_is_a_candidate_until_somebody_promotes_it(mlflow_uri: 
     assert resolve_alias(mlflow_uri, first.name, CANDIDATE) == second.version  # the champion trained again is no candidate
 
 
-@pytest.mark.timeout(300)
 def test_mlflow_models_serve_answers_as_the_network_does(mlflow_uri: str) -> None:
     """The stock server of MLflow as a process of its own, over HTTP: windows in, factor and probability out."""
     item = bundle("answered")
@@ -185,9 +184,10 @@ def test_any_mlflow_client_loads_and_predicts(mlflow_uri: str) -> None:
     np.testing.assert_array_equal(np.array(eval(numbers), dtype=np.float32), np.stack((factor, probability), axis=1).astype(np.float32))
 
 
-def test_windows_of_another_type_are_refused_by_the_signature(mlflow_uri: str) -> None:
+def test_windows_of_another_type_are_refused_by_the_signature(mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """float64 is not float32: MLflow says so before the model sees it."""
     ref = register_sector(mlflow_uri, bundle("strict"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)  # which the next line would leave behind
     mlflow.set_tracking_uri(mlflow_uri)
     model = mlflow.pyfunc.load_model(f"models:/{ref.name}/{ref.version}")
     with pytest.raises(mlflow.exceptions.MlflowException, match="schema"):

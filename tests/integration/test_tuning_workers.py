@@ -26,10 +26,12 @@ url, name, folder, slow = sys.argv[1:]
 def score(trial):
     value = (trial.suggest_float("x", 0, 1) - 0.7) ** 2
     (Path(folder) / f"{os.getpid()}-{trial.number}").touch()
+    while len({path.name.split("-")[0] for path in Path(folder).iterdir()}) < 2:
+        time.sleep(0.05)  # one that was up first would else do all the trials before the other has begun
     time.sleep(float(slow))
     return value
 
-study = Study(url, name, about={"data": "one"}, first={"x": 0.5}, seed=1, heartbeat=HeartbeatRule(interval_s=1, grace_s=3))
+study = Study(url, name, about={"data": "one"}, first={"x": 0.5}, seed=1, heartbeat=HeartbeatRule(interval_s=1, grace_s=15))
 print(study.run(score, 12, poll_s=0.2).trials)
 """
 

@@ -1,6 +1,7 @@
 """The event log on Apache Kafka, through kafka-python. Partitions are assigned by hand: one process owns its topics, no rebalance."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.admin import NewTopic
@@ -206,7 +207,7 @@ class KafkaReader:
 
 
 def create_topics(servers: str, sectors: Iterable[str], *, keep_ticks_ms: int = -1) -> None:
-    """Create the topics that are missing: one partition each, so that a sector has one order of events.
+    """Create the topics that are missing: one partition each, so that a sector has one order of events. They can be used when it returns.
 
     keep_ticks_ms: how long new tick topics keep their records; -1: for ever.
     """
@@ -224,10 +225,9 @@ def create_topics(servers: str, sectors: Iterable[str], *, keep_ticks_ms: int = 
             if name not in present
         ]
         if new:
-            admin.create_topics(new)
-            admin.wait_for_topics([topic.name for topic in new])
-    except TopicAlreadyExistsError:
-        pass  # another process was faster
+            with suppress(TopicAlreadyExistsError):  # another process was faster
+                admin.create_topics(new)
+        admin.wait_for_topics(list(wanted), timeout_ms=_REQUEST_TIMEOUT_MS)  # also for what another has only asked for
     except KafkaError as error:
         raise Transient(f"cannot create topics: {error!r}") from error
     finally:

@@ -1,7 +1,8 @@
 """A search's study in Optuna: shared by any number of processes, resumed by any of them, with just as many trials as asked for.
 
 A trial is taken under the database's lock, so that workers together never start one too many; each sends a heartbeat while it works. A
-worker that dies leaves a trial that runs no more: once its heartbeat is old another worker marks it failed and takes its place.
+worker that dies leaves a trial that runs no more: once its heartbeat is old another worker marks it failed and takes its place. One that
+only slept goes on with another trial.
 Optuna draws and keeps; what is drawn and how it is scored is trainer/tuning.py's.
 """
 
@@ -9,13 +10,13 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
 from optuna.pruners import BasePruner, MedianPruner
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.storages import RDBStorage, fail_stale_trials
@@ -121,20 +122,24 @@ class Study:
                 self._study.enqueue_trial(drawn, user_attrs={_RETRY_OF: trial.number, _RETRIES: tried + 1})
 
     def _work(self, trial: Trial, score: Score) -> None:
-        with self._heartbeat(trial.number):
+        # Of a machine that slept past the grace, another worker has the place by now: what is said of the trial comes too late.
+        with self._heartbeat(trial.number), suppress(UpdateFinishedTrialError):
             try:
                 value = score(trial)
             except optuna.TrialPruned:
-                self._study.tell(trial, state=TrialState.PRUNED)
+                self._tell(trial, state=TrialState.PRUNED)
                 return
             except Permanent as error:
                 trial.set_user_attr(_REASON, f"{type(error).__name__}: {error}")
-                self._study.tell(trial, state=TrialState.FAIL)
+                self._tell(trial, state=TrialState.FAIL)
                 return
             except BaseException:  # an interrupt, say: the place is free for another at once
-                self._study.tell(trial, state=TrialState.FAIL)
+                self._tell(trial, state=TrialState.FAIL)
                 raise
-            self._study.tell(trial, value)
+            self._tell(trial, value)
+
+    def _tell(self, trial: Trial, value: float | None = None, *, state: TrialState | None = None) -> None:
+        self._study.tell(trial, value, state=state, skip_if_finished=True)
 
     def _finished(self) -> list[FrozenTrial]:
         """Trials that have said what they had to; not those whose worker died."""

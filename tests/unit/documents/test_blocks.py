@@ -1,6 +1,7 @@
 """Which blocks of a page are run, and what the runner makes of them."""
 
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,12 +115,26 @@ def heeds_interrupts() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("heeds_interrupts")
-def test_an_interrupted_page_tidies_up(tmp_path: Path) -> None:
+def test_an_interrupted_page_tidies_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C in the midst of a block ends it, runs what tidies up, and is told to the caller."""
-    pages = page(("", 'kill -INT "$PPID"; sleep 60'), ("", "touch wrong"), (": always", "touch tidied"))
+    root, waits, started = tmp_path / "root", tmp_path / "waits", []
+    root.mkdir()
+
+    class Waited(subprocess.Popen):
+        """A shell is often faster than who started it: before that one waits for it, it would not be in the midst of a block."""
+
+        def wait(self, timeout: float | None = None) -> int:
+            started.append(self)
+            waits.touch()
+            return super().wait(timeout)
+
+    monkeypatch.setattr(subprocess, "Popen", Waited)
+    block = f'until [ -e {waits} ]; do sleep 0.01; done; kill -INT "$PPID"; sleep 60'
     with pytest.raises(KeyboardInterrupt):
-        list(run_page(pages, tmp_path, slow=False))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["tidied"]
+        list(run_page(page(("", block), ("", "touch wrong"), (": always", "touch tidied")), root, slow=False))
+    assert sorted(path.name for path in root.iterdir()) == ["tidied"]
+    assert len({child.pid for child in started}) == 2
+    assert all(child.returncode is not None for child in started), "both have ended"
 
 
 def test_a_failed_block_fails_the_check_and_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

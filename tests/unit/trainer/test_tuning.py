@@ -117,6 +117,32 @@ def test_a_trial_whose_worker_vanished_is_found_by_its_silence(tmp_path: Path) -
     assert FIRST in [trial.params for trial in trials if trial.state.name == "COMPLETE"]
 
 
+@pytest.mark.parametrize("ends", ["with a value", "at a report", "pruned", "failed", "interrupted"])
+def test_a_worker_that_slept_and_was_taken_for_dead_goes_on_with_another_trial(tmp_path: Path, ends: str) -> None:
+    """Another has its place: what it says of that trial comes too late, whatever it is, and the total is as asked."""
+
+    def score(trial: Trial) -> float:
+        if trial.number == 0:
+            assert _study(tmp_path, rule=HeartbeatRule(interval_s=1, grace_s=1)).run(_score, 2, poll_s=0.1).trials == 2
+            if ends == "at a report":
+                trial.report(1.0, 0)
+            if ends == "pruned":
+                raise optuna.TrialPruned
+            if ends == "failed":
+                raise Permanent("no pair")
+            if ends == "interrupted":
+                raise KeyboardInterrupt
+        return _score(trial)
+
+    slept = _study(tmp_path, rule=HeartbeatRule(interval_s=3_600, grace_s=3_600))
+    if ends == "interrupted":
+        with pytest.raises(KeyboardInterrupt):
+            slept.run(score, 4)
+    assert slept.run(score, 4).trials == 4
+    study = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path}/study.db")
+    assert [trial.state.name for trial in study.get_trials()] == ["FAIL", *["COMPLETE"] * 4]
+
+
 def test_workers_with_other_data_are_refused(tmp_path: Path) -> None:
     _study(tmp_path)
     with pytest.raises(BadSetting, match="sector was 'consumer', is 'tech'"):
