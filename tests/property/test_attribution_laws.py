@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tandem.domain.ids import Symbol
@@ -26,6 +26,11 @@ FILLS = st.tuples(
     st.none() | st.decimals("0", "1", places=4),
 )
 CHARGES = st.tuples(st.just("charge"), st.sampled_from(Charge), st.decimals("-50", "50", places=6))
+_DECIDED = (Decimal("3.1415926535897931"), Decimal("2.7182818284590451"))
+_OF_17_DIGITS = [
+    ("fill", "a", Side.BUY, 4999, Decimal("3.1416"), Action.OPEN_LONG, _DECIDED, None),
+    ("fill", "b", Side.SELL, 3001, Decimal("2.7183"), Action.OPEN_LONG, _DECIDED, None),
+]
 SPLITS = st.tuples(st.just("split"), st.sampled_from("ab"), st.integers(1, 3))
 
 
@@ -36,6 +41,7 @@ SPLITS = st.tuples(st.just("split"), st.sampled_from("ab"), st.integers(1, 3))
     st.booleans(),
     st.booleans(),
 )
+@example(_OF_17_DIGITS, (Decimal("3.1622776601683795"), Decimal("2.6457513110645907")), Decimal("2.236067977"), True, False)
 def test_the_parts_of_a_trade_are_its_profit(
     happenings: list[tuple], marks: tuple[Decimal, Decimal], beta: Decimal | None, hedged: bool, closed: bool
 ) -> None:

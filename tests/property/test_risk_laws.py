@@ -4,7 +4,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tandem.domain.forecasts import MarketState
@@ -39,12 +39,15 @@ BREAKERS = BreakerLimits(daily_loss_max=Decimal("0.001"), ladder=LADDER)
 _Z = st.sampled_from((-3.0, -2.5, -2.2, -2.1, -2.4, 2.5, 0.0, -4.5))
 _SURE, _VARIANCE = st.sampled_from((0.45, 0.55, 0.7, 0.9)), st.sampled_from((1e-5, 1e-4, 1e-3))
 _PAIR = st.tuples(_Z, _SURE, _VARIANCE, st.floats(20, 200), st.booleans(), st.sampled_from("fnr"))
+_IDLE = (-3.0, 0.45, 1e-5, 20.0, False, "f")
 _BARS = st.lists(st.tuples(st.floats(20, 120), st.tuples(*[_PAIR] * len(NAMES))), min_size=1, max_size=8)
 
 
 @pytest.mark.parametrize("cap", CAPS)
 @settings(max_examples=25, deadline=None)
 @given(bars=_BARS)
+# 600 shares of MDLZ for 12,000 USD on the tick, and 12,002.34 at the mark.
+@example(bars=[(20.0, (_IDLE, _IDLE, (-3.0, 0.7, 1e-5, 20.00390625, False, "f"), (2.5, 0.55, 1e-5, 20.0, False, "f")))])
 def test_no_order_is_sent_beyond_a_limit(cap: str, bars: list) -> None:
     """After each bar: exposures of what was opened within their caps; nothing in or just after a halt, by a breaker's mode, or unsure."""
     table = Table()

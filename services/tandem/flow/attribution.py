@@ -39,11 +39,13 @@ class Parts:
 
     @property
     def total_usd(self) -> Decimal:
-        """All of it."""
-        return sum((getattr(self, part.name) for part in fields(self)), _ZERO)
+        """All of it, exactly: alpha and drift have more digits than the context has, and cancel each other's last ones."""
+        with localcontext(prec=_DIGITS):
+            return sum((getattr(self, part.name) for part in fields(self)), _ZERO)
 
     def __add__(self, other: "Parts") -> "Parts":
-        return Parts(**{part.name: getattr(self, part.name) + getattr(other, part.name) for part in fields(self)})
+        with localcontext(prec=_DIGITS):
+            return Parts(**{part.name: getattr(self, part.name) + getattr(other, part.name) for part in fields(self)})
 
 
 _CHARGES: Mapping[str, str] = {

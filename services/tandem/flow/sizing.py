@@ -3,7 +3,8 @@
 The notional falls with the forecast volatility (target / forecast, capped) and with the model's confidence: none at the pair's floor, the
 whole from `confidence_full` on. It is never more than a fraction of Kelly's bet on the same probability and volatility. Dollars a : dollars
 b = 1 : |beta|. Shares are whole: the short leg is rounded down first, the long one follows from it, so that a short is never larger than
-planned. Then come the caps on what all pairs together hold. Called by the portfolio.
+planned. Then come the caps on what all pairs together hold. Orders are planned at prices on their ticks; caps look at the last prices
+as they are: those are the marks of what is held. Called by the portfolio.
 """
 
 import math
@@ -170,7 +171,10 @@ def size(
     if spec.probability_min > 0:
         dollars_a = min(dollars_a, kelly_usd(forecast, exposure.equity_usd, limits))
     plan = _legs(forecast, action, dollars_a, scale)
-    return _refusal(plan, ratio, limits, exposure) or _crowded(plan, spec.sector, limits, exposure) or plan
+    if refused := _unhedged(plan, ratio, limits):
+        return refused
+    added_usd = _added_usd(plan, forecast)
+    return _refusal(plan, added_usd, limits, exposure) or _crowded(added_usd, spec.sector, limits, exposure) or plan
 
 
 def _legs(forecast: Forecast, action: Action, dollars_a: Decimal, scale: float) -> Plan:
@@ -190,14 +194,24 @@ def _legs(forecast: Forecast, action: Action, dollars_a: Decimal, scale: float) 
     return Plan(a=a, b=b, scale=scale)
 
 
-def _refusal(plan: Plan, ratio: Decimal, limits: Limits, exposure: Exposure) -> Refused | None:
+def _added_usd(plan: Plan, forecast: Forecast) -> dict[Symbol, Decimal]:
+    """What the legs add to the exposure of their symbols, signed, as the books will value it."""
+    legs = ((plan.a, forecast.price_a), (plan.b, forecast.price_b))
+    return {leg.symbol: leg.side.sign * leg.qty * Decimal(str(price)) for leg, price in legs}
+
+
+def _unhedged(plan: Plan, ratio: Decimal, limits: Limits) -> Refused | None:
     a, b = plan.a, plan.b
     if a.qty == 0 or b.qty == 0:
         return Refused(refusal=Refusal.LEG_ROUNDS_TO_ZERO, detail=f"{a.symbol} {a.qty}, {b.symbol} {b.qty} shares; at least 1 of each")
     error = abs(b.notional_usd - ratio * a.notional_usd) / (ratio * a.notional_usd)
     if error > limits.hedge_error_max:
         return Refused(refusal=Refusal.HEDGE_ERROR, detail=f"{error:.3f} of the hedge is missing, at most {limits.hedge_error_max}")
-    for leg in (a, b):
+    return None
+
+
+def _refusal(plan: Plan, added_usd: Mapping[Symbol, Decimal], limits: Limits, exposure: Exposure) -> Refused | None:
+    for leg in (plan.a, plan.b):
         if leg.side.opposite in exposure.sides.get(leg.symbol, frozenset()):
             return Refused(refusal=Refusal.OPPOSES_OTHER_PAIR, detail=f"{leg.side} {leg.symbol}, another pair is on the other side")
     if exposure.pairs_open >= limits.pairs_open_max:
@@ -206,30 +220,30 @@ def _refusal(plan: Plan, ratio: Decimal, limits: Limits, exposure: Exposure) -> 
         return Refused(
             refusal=Refusal.SHORT_EQUITY_MIN, detail=f"equity {exposure.equity_usd:.2f}, shorts need {limits.short_equity_usd_min}"
         )
-    gross_usd = exposure.gross_usd + a.notional_usd + b.notional_usd
+    gross_usd = exposure.gross_usd + sum(map(abs, added_usd.values()))
     if gross_usd > limits.gross_exposure_max * exposure.equity_usd:
         return Refused(
             refusal=Refusal.GROSS_EXPOSURE,
             detail=f"{gross_usd:.0f} USD with this pair, at most {limits.gross_exposure_max * exposure.equity_usd:.0f}",
         )
-    for leg in (a, b):
-        symbol_usd = abs(exposure.symbol_usd.get(leg.symbol, _ZERO) + leg.side.sign * leg.notional_usd)
+    for symbol, usd in added_usd.items():
+        symbol_usd = abs(exposure.symbol_usd.get(symbol, _ZERO) + usd)
         if symbol_usd > limits.symbol_exposure_max * exposure.equity_usd:
             return Refused(
                 refusal=Refusal.SYMBOL_EXPOSURE,
-                detail=f"{symbol_usd:.0f} USD of {leg.symbol}, at most {limits.symbol_exposure_max * exposure.equity_usd:.0f}",
+                detail=f"{symbol_usd:.0f} USD of {symbol}, at most {limits.symbol_exposure_max * exposure.equity_usd:.0f}",
             )
     return None
 
 
-def _crowded(plan: Plan, sector: SectorId, limits: Limits, exposure: Exposure) -> Refused | None:
+def _crowded(added_usd: Mapping[Symbol, Decimal], sector: SectorId, limits: Limits, exposure: Exposure) -> Refused | None:
     """The caps on one side of the market, on the market's moves and on a sector."""
     symbol_usd = dict(exposure.symbol_usd)
-    for leg in (plan.a, plan.b):
-        symbol_usd[leg.symbol] = symbol_usd.get(leg.symbol, _ZERO) + leg.side.sign * leg.notional_usd
+    for symbol, usd in added_usd.items():
+        symbol_usd[symbol] = symbol_usd.get(symbol, _ZERO) + usd
     net_usd = abs(sum(symbol_usd.values(), _ZERO))
     beta_usd = abs(sum((usd * Decimal(str(exposure.betas.get(name, 1.0))) for name, usd in symbol_usd.items()), _ZERO))
-    sector_usd = exposure.sector_usd.get(sector, _ZERO) + plan.a.notional_usd + plan.b.notional_usd
+    sector_usd = exposure.sector_usd.get(sector, _ZERO) + sum(map(abs, added_usd.values()))
     for refusal, usd, most in (
         (Refusal.NET_EXPOSURE, net_usd, limits.net_exposure_max),
         (Refusal.BETA_EXPOSURE, beta_usd, limits.beta_exposure_max),

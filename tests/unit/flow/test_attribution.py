@@ -118,6 +118,22 @@ def test_a_trades_parts_are_what_they_are_on_paper(case: TradeEvents, expected: 
     assert attribute(case, MARKS).parts == expected
 
 
+def test_parts_of_more_digits_than_a_decimals_context_add_up_to_the_last_one() -> None:
+    """Prices as the market's floats are written have 17 digits; the ideal hedge, which alpha gains and drift loses, has nine decimals."""
+    decided = ("3.1415926535897931", "2.7182818284590451")
+    opening = (
+        execution("a", 4999, decided[0], 1, Action.OPEN_LONG, decided),
+        execution("b", -3001, decided[1], 2, Action.OPEN_LONG, decided),
+    )
+    marks = {KO: Decimal("3.1622776601683795"), PEP: Decimal("2.6457513110645907")}
+    profit_usd = 4999 * (marks[KO] - Decimal(decided[0])) - 3001 * (marks[PEP] - Decimal(decided[1]))
+
+    found = attribute(trade(*opening, closed_ns=None, beta=Decimal("2.236067977")), marks)
+
+    assert found.parts.total_usd == profit_usd
+    assert total([found] * 3).total_usd == 3 * profit_usd
+
+
 def test_an_open_leg_without_a_mark_is_an_error_and_not_a_zero() -> None:
     with pytest.raises(KeyError):
         attribute(trade(*OPENING, closed_ns=None), {KO: Decimal(50)})

@@ -107,6 +107,27 @@ def test_up_to_each_limit_a_trade_is_allowed(result: Plan | Refused) -> None:
     assert isinstance(result, Plan)
 
 
+@pytest.mark.parametrize(
+    ("price_a", "price_b", "limits", "refusal"),
+    [
+        (50.004, 100.0, {"symbol_exposure_max": Decimal("0.01")}, Refusal.SYMBOL_EXPOSURE),
+        (50.0, 100.004, {"symbol_exposure_max": Decimal("0.01")}, None),
+        (50.0, 100.004, {"gross_exposure_max": Decimal("0.018")}, Refusal.GROSS_EXPOSURE),
+        (50.004, 100.0, {"net_exposure_max": Decimal("0.002")}, Refusal.NET_EXPOSURE),
+        (50.004, 100.0, {"beta_exposure_max": Decimal("0.002")}, Refusal.BETA_EXPOSURE),
+        (50.0, 100.004, {"sector_exposure_max": Decimal("0.018")}, Refusal.SECTOR_EXPOSURE),
+        (49.996, 100.0, {"symbol_exposure_max": Decimal("0.01"), "net_exposure_max": Decimal("0.002")}, None),
+    ],
+)
+def test_a_cap_sees_the_last_price_as_it_is_and_not_on_its_tick(
+    price_a: float, price_b: float, limits: dict[str, Decimal], refusal: Refusal | None
+) -> None:
+    """200 of a and 80 of b, exactly at the cap by prices on their ticks: the marks show four tenths of a cent more for each share."""
+    plan = sized(replace(FORECAST, price_a=price_a, price_b=price_b), limits=replace(LIMITS, **limits))
+
+    assert (plan.refusal if isinstance(plan, Refused) else None) == refusal
+
+
 def test_limits_that_forbid_everything_are_refused_as_a_mistake() -> None:
     with pytest.raises(ValueError, match="pairs_open_max 0"):
         replace(LIMITS, pairs_open_max=0)
