@@ -70,6 +70,16 @@ def test_a_descendant_whose_parent_has_ended_is_found_too(children: Children) ->
     assert await_end([orphan], timeout_s=_LIMIT_S) == []
 
 
+def test_who_is_started_on_the_way_out_is_ended_too(children: Children) -> None:
+    """After we have looked who there is."""
+    script = "trap 'sleep 600 & echo $!; exit 0' TERM; echo up; while :; do sleep 0.05; done"
+    child = children.start(Command(name="heir", argv=("/bin/sh", "-c", script)))
+    until(lambda: "up" in child.log.read_text())
+    children.stop("heir")
+    heir = int(child.log.read_text().split()[1])
+    assert not psutil.pid_exists(heir) or await_end([psutil.Process(heir)], timeout_s=5) == []
+
+
 def test_child_that_ignores_the_signal_is_killed_after_the_grace(children: Children) -> None:
     """A deaf child costs the grace, not more."""
     script = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
@@ -152,14 +162,17 @@ def test_http_child_is_ready_only_at_200(children: Children) -> None:
 
 
 def test_dead_child_is_seen_and_restarted_under_its_name(children: Children) -> None:
-    """The restart is counted; a child that we stopped is not dead."""
-    child = children.start(Command(name="worker", argv=SLEEPER))
+    """The restart is counted; a child that we stopped is not dead. What the dead one left, on its port maybe, is ended."""
+    child = children.start(Command(name="worker", argv=("/bin/sh", "-c", "sleep 600 & echo $!; wait")))
+    until(lambda: bool(child.log.read_text().strip()))
+    left = psutil.Process(int(child.log.read_text()))
     assert children.dead() == []
     os.kill(child.pid, signal.SIGKILL)
     until(lambda: children.dead() == [child])
     assert "worker was ended by SIGKILL" in child.epitaph()
     again = children.restart(child)
     assert (again.restarts, again.pid != child.pid, children.dead()) == (1, True, [])
+    assert await_end([left], timeout_s=5) == []
     children.stop("worker")
     assert children.dead() == []
 
