@@ -17,7 +17,7 @@ from tandem.cli.dashboards import build
 from tandem.cli.rules import build as rules
 from tandem.cli.rules import levels
 
-_START_S, _BETWEEN_S = 120, 5
+_START_S, _BETWEEN_S = 180, 5
 _SERIES = re.compile(r"(?<![a-z_])tandem[_:][a-z0-9_:]+(?=[^a-z0-9_:]|$)")
 _GROUPED = re.compile(r"(?:by|without|on) \([^)]*\)")  # labels, which may be named like series
 
@@ -35,7 +35,7 @@ def running_prometheus(folder: Path) -> Iterator[str]:
             yield address
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 def until(look: Callable[[], bool], limit_s: float, what: Callable[[], str]) -> None:
@@ -89,5 +89,6 @@ def table_series_in(question: str) -> set[str]:
 
 
 def evaluated(address: str) -> list[dict[str, Any]]:
-    """Every rule with what came of its newest evaluation."""
-    return [rule for group in asked(address, "rules")["groups"] for rule in group["rules"]]
+    """Every rule with what came of its newest evaluation; none while it does not answer."""
+    found = asked(address, "rules") or {"groups": []}
+    return [rule for group in found["groups"] for rule in group["rules"]]
