@@ -119,6 +119,7 @@ def opened(page: Page, base: str, name: str) -> None:
 
 def settled(page: Page) -> None:
     """Wait until the script has run to its end and what it sent is drawn: nothing is grey, and the text is the same at two looks."""
+    page.evaluate("() => { delete window.lastLook; }")  # that of another wait, maybe from before a click
     expect(page.locator("[data-testid=stApp]")).to_have_attribute("data-test-script-state", "notRunning", timeout=TIMEOUT_MS)
     page.wait_for_function(_DRAWN, polling=_LOOK_MS, timeout=TIMEOUT_MS)
 

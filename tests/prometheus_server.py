@@ -89,5 +89,6 @@ def table_series_in(question: str) -> set[str]:
 
 
 def evaluated(address: str) -> list[dict[str, Any]]:
-    """Every rule with what came of its newest evaluation."""
-    return [rule for group in asked(address, "rules")["groups"] for rule in group["rules"]]
+    """Every rule with what came of its newest evaluation; none while it does not answer."""
+    found = asked(address, "rules") or {"groups": []}
+    return [rule for group in found["groups"] for rule in group["rules"]]

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,7 +22,8 @@ from tandem.adapters import telemetry
 from tandem.adapters.series import METRICS, series_of
 
 ROOT = Path(__file__).parents[2]
-_LIMIT_S = 90
+_LIMIT_S = 240
+_ANSWER_S = 30
 
 
 class Desk(BaseHTTPRequestHandler):
@@ -85,18 +87,26 @@ def prometheus(tmp_path: Path) -> Iterator[str]:
             argv = (program(name), *command(server, folders, ports[server]))
             log = stack.enter_context((tmp_path / f"{Path(argv[0]).name}.log").open("wb"))
             process = subprocess.Popen(argv, stdout=log, stderr=log)
-            stack.callback(process.wait, 20)
+            stack.callback(process.wait, 60)
             stack.callback(process.terminate)
+            # Prometheus tells an alert that could not be told only a minute later.
+            until(partial(is_ready, f"http://127.0.0.1:{ports[server]}"), f"{server} is not ready")
         yield f"http://127.0.0.1:{ports['prometheus']}"
 
 
-def asked(prometheus: str, query: str) -> list[dict[str, Any]]:
-    """What Prometheus answers, nothing while it does not."""
+def is_ready(address: str) -> bool:
+    """Whether a server can be asked and told."""
     try:
-        answer = httpx.get(f"{prometheus}/api/v1/query", params={"query": query})
+        return httpx.get(f"{address}/-/ready", timeout=_ANSWER_S, trust_env=False).is_success
     except httpx.TransportError:
-        return []
-    return answer.json()["data"]["result"] if answer.status_code == 200 else []  # 503 while it starts
+        return False
+
+
+def asked(prometheus: str, query: str) -> list[dict[str, Any]]:
+    """What Prometheus answers."""
+    answer = httpx.get(f"{prometheus}/api/v1/query", params={"query": query}, timeout=_ANSWER_S, trust_env=False)
+    found: list[dict[str, Any]] = answer.raise_for_status().json()["data"]["result"]
+    return found
 
 
 def test_alerts_reach_the_receivers_of_their_severity(prometheus: str) -> None:
@@ -122,7 +132,7 @@ def test_alerts_reach_the_receivers_of_their_severity(prometheus: str) -> None:
 
 def rules(prometheus: str) -> list[dict[str, Any]]:
     """Every rule with what came of its newest evaluation."""
-    groups = httpx.get(f"{prometheus}/api/v1/rules").json()["data"]["groups"]
+    groups = httpx.get(f"{prometheus}/api/v1/rules", timeout=_ANSWER_S, trust_env=False).json()["data"]["groups"]
     return [rule for group in groups for rule in group["rules"] if rule["health"] != "unknown"]
 
 

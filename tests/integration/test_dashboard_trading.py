@@ -1,6 +1,6 @@
 """The dashboard in a real browser over a platform that trades: every page, its numbers, the buttons that change something."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from browser_actions import clicked, until
 from dashboard_browser import (
     LOOKS,
     PAGES,
@@ -27,6 +28,8 @@ from dashboard_platform import TradingPlatform, trading_platform
 from tandem.adapters.dashboard_views import DashboardViews, Stream
 from tandem.adapters.model_history import ModelHistory
 from tandem.domain.units import utc
+
+pytestmark = pytest.mark.timeout(1_500)
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +109,7 @@ def test_the_portfolio_tells_what_the_api_tells(page: Page, platform: TradingPla
     report = platform.api("/v1/attribution", by="pair")
     change = usd(report["equity_change_usd"])
     expect(page.get_by_text(f"Equity has changed by {'' if change.startswith('-') else '+'}{change}")).to_be_visible()
-    page.get_by_text("model version", exact=True).click()
+    clicked(page, page.get_by_text("model version", exact=True))
     settled(page)
     assert complaints(page) == []
 
@@ -121,7 +124,7 @@ def test_an_open_pair_is_chosen_and_drawn(page: Page, platform: TradingPlatform)
         expect(page.get_by_text(title)).to_be_visible()
     expect(page.get_by_text(f"Model version {held['forecast']['version']}, digest {held['forecast']['digest'][:12]}")).to_be_visible()
     expect(page.get_by_text("new text")).to_have_count(0)
-    page.get_by_role("combobox").first.click()
+    clicked(page, page.get_by_role("combobox").first)
     expect(page.get_by_role("option").first).to_be_visible()
     assert page.get_by_role("option").all_inner_texts() == [pair["pair"] for pair in pairs]
 
@@ -145,30 +148,29 @@ def test_the_buttons_move_the_replay(page: Page, platform: TradingPlatform) -> N
     assert metrics(page)["State"] == "paused"
     assert metrics(page)["Bars played"] == f"{before['bars']:,}"
     expect(page.get_by_role("button", name="Pause")).to_have_count(0)
-    page.get_by_role("button", name="One bar").click()
+    clicked(page, page.get_by_role("button", name="One bar"))
     expect(page.get_by_text("One bar: done.")).to_be_visible()
-    _until(page, lambda: platform.paused_at(before["bars"] + 1))
+    until(page, lambda: platform.paused_at(before["bars"] + 1))
     assert platform.status()["bars"] == before["bars"] + 1
-    page.get_by_text("Change the speed").click()
-    page.get_by_role("button", name="Set the speed").click()
+    clicked(page, page.get_by_text("Change the speed"))
+    clicked(page, page.get_by_role("button", name="Set the speed"))
     expect(page.get_by_text("real time: done.")).to_be_visible()
     assert platform.status()["speed"] == 1
-    page.get_by_role("button", name="Resume").click()
+    clicked(page, page.get_by_role("button", name="Resume"))
     expect(page.get_by_text("Resume: done.")).to_be_visible()
-    _until(page, lambda: platform.status()["state"] != "paused")
-    page.get_by_role("button", name="Refresh").click()
+    until(page, lambda: platform.status()["state"] != "paused")
+    clicked(page, page.get_by_role("button", name="Refresh"))
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
-    settled(page)
-    page.get_by_role("button", name="Pause").click()
+    clicked(page, page.get_by_role("button", name="Pause"))
     expect(page.get_by_text("Pause: done.")).to_be_visible()
-    _until(page, lambda: platform.status()["state"] == "paused")
+    until(page, lambda: platform.status()["state"] == "paused")
     platform.press("/speed", {"speed": "max"})  # as before, for the tests that follow
 
 
 def test_the_data_page_has_no_gap_and_an_empty_dead_letter(page: Page, platform: TradingPlatform) -> None:
     """As the demo's own report demands; the newest bar and price stand in the table."""
     views, stream = DashboardViews(platform.postgres), Stream(source="recycled", replay_id=platform.status()["replay_id"])
-    _until(page, lambda: {row["to_ns"] for row in views.symbols(stream, timeframe="1d")} == {platform.status()["watermark_ns"]})
+    until(page, lambda: {row["to_ns"] for row in views.symbols(stream, timeframe="1d")} == {platform.status()["watermark_ns"]})
     opened(page, platform.dashboard, "data")
     expect(page.get_by_text("No symbol lacks one of the newest 1,000 bars.")).to_be_visible()
     expect(page.get_by_text("Empty: every record could be used.")).to_be_visible()
@@ -189,20 +191,20 @@ def test_companies_without_a_file_say_how_to_load_them(page: Page, platform: Tra
 def test_the_kill_switch_closes_what_is_open(page: Page, platform: TradingPlatform) -> None:
     """Flattening is set with reason, confirmation and token; two bars later nothing is held any more, by the broker's own word."""
     opened(page, platform.dashboard, "")
-    page.get_by_text("Change", exact=True).click()
+    clicked(page, page.get_by_text("Change", exact=True))
     mode = page.locator("[data-testid=stSelectbox]").filter(has_text="Mode").get_by_role("combobox")
-    _until(page, lambda: _chosen(mode, "flattening"))
+    until(page, lambda: _chosen(mode, "flattening"))
     page.get_by_label("Reason").fill("a drill")
     page.get_by_label("Token").fill(platform.token)
-    page.get_by_text("Yes, change what is traded").click()
-    page.get_by_role("button", name="Set", exact=True).click()
+    clicked(page, page.get_by_text("Yes, change what is traded"))
+    clicked(page, page.get_by_role("button", name="Set", exact=True))
     expect(page.get_by_text("global is set to flattening.")).to_be_visible()
-    _until(page, lambda: [state["mode"] for state in platform.api("/v1/trading-state")] == ["flattening"])
+    until(page, lambda: [state["mode"] for state in platform.api("/v1/trading-state")] == ["flattening"])
     for _ in range(2):
         bars = platform.status()["bars"]
         platform.press("/step", {"bars": 1})
-        _until(page, lambda: platform.paused_at(bars + 1))  # noqa: B023  (called before the next round)
-    page.get_by_role("button", name="Refresh").click()
+        until(page, lambda: platform.paused_at(bars + 1))  # noqa: B023  (called before the next round)
+    clicked(page, page.get_by_role("button", name="Refresh"))
     expect(page.get_by_text("Trading is limited.")).to_be_visible()
     settled(page)
     assert metrics(page)["Open pairs"] == "0"
@@ -213,26 +215,23 @@ def test_the_replay_begins_again_at_a_day(page: Page, platform: TradingPlatform)
     """Last in this file: from its first day, which is the one offered, with another account; the whole demo follows it there."""
     opened(page, platform.dashboard, "data")
     before = platform.status()
-    page.get_by_text("Begin again at a day").click()
+    clicked(page, page.get_by_text("Begin again at a day"))
     expect(page.get_by_text("in lockstep (portfolio)")).to_be_visible()
     begin = page.get_by_role("button", name="Begin there")
-    settled(page)  # what is still being drawn may move a button away from under a click
-    begin.click()
+    clicked(page, begin)
     expect(page.get_by_text("Give a day, and confirm.")).to_be_visible()
     assert platform.status()["replay_id"] == before["replay_id"]
-    settled(page)
-    page.get_by_text("Yes, leave this replay").click()
-    settled(page)
-    begin.click()
+    clicked(page, page.get_by_text("Yes, leave this replay"))
+    clicked(page, begin)
     expect(page.get_by_text("Replay from 2017-01-01: done.")).to_be_visible()
-    _until(page, lambda: platform.status()["replay_id"] != before["replay_id"])
+    until(page, lambda: platform.status()["replay_id"] != before["replay_id"])
     for bars in (1, 2, 3):  # the demo watches meanwhile, and ends for no moment at which the portfolio loads its account anew
         platform.press("/step", {"bars": 1})
-        _until(page, lambda: platform.paused_at(bars))  # noqa: B023  (called before the next round)
+        until(page, lambda: platform.paused_at(bars))  # noqa: B023  (called before the next round)
         assert platform.status()["bars"] == bars
     assert utc(platform.status()["watermark_ns"]).date() == date(2017, 1, 5)
     assert platform.api("/v1/summary")["open_pairs"] == 0
-    page.get_by_role("button", name="Refresh").click()
+    clicked(page, page.get_by_role("button", name="Refresh"))
     expect(page.get_by_text(f"Replay {platform.status()['replay_id']}")).to_be_visible()
     settled(page)
     assert metrics(page)["Bars played"] == "3"
@@ -248,11 +247,3 @@ def _chosen(box: Locator, option: str) -> bool:
         box.fill(option)
         box.press("Enter")
     return box.input_value().startswith(f"{option}: ")
-
-
-def _until(page: Page, holds: Callable[[], bool]) -> None:
-    for _ in range(1_800):
-        if holds():
-            return
-        page.wait_for_timeout(100)
-    pytest.fail("not within 180 s")

@@ -4,6 +4,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,7 +18,8 @@ from tandem.cli.silent_series import EVENTUAL, SILENT
 from tandem.local.endpoints import PORT_BASE, Ports
 
 CONFIG = Path(__file__).parents[2] / "config/prometheus"
-_START_S, _SHOWN_S = 120, 400
+_START_S, _SHOWN_S = 240, 800
+pytestmark = pytest.mark.timeout(1_800)
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +71,16 @@ def test_every_rule_and_every_panel_has_something_to_show(platform: TradingPlatf
 
 def test_prometheus_evaluates_every_rule(prometheus: str) -> None:
     """None fails on what the services serve, and the watchdog fires."""
-    until(lambda: all(rule["health"] != "unknown" for rule in evaluated(prometheus)), _START_S, lambda: str(evaluated(prometheus)))
-    assert [rule["name"] for rule in evaluated(prometheus) if rule["health"] != "ok"] == []
-    assert {rule["name"] for rule in evaluated(prometheus)} >= {alert.name for alert in rules.alerts()}
-    assert next(rule["state"] for rule in evaluated(prometheus) if rule["name"] == "TandemWatchdog") == "firing"
+    found: list[dict[str, Any]] = []
+
+    def look() -> bool:
+        found[:] = evaluated(prometheus)
+        return bool(found) and all(rule["health"] != "unknown" for rule in found)
+
+    until(look, _START_S, lambda: str(found))
+    assert [rule["name"] for rule in found if rule["health"] != "ok"] == []
+    assert {rule["name"] for rule in found} >= {alert.name for alert in rules.alerts()}
+    assert next(rule["state"] for rule in found if rule["name"] == "TandemWatchdog") == "firing"
 
 
 @pytest.mark.parametrize("service", [name for name in SERVICES if name != "operator"])

@@ -18,7 +18,7 @@ import psutil
 
 from tandem.domain.errors import InvariantBroken, Permanent
 from tandem.local.probes import http_ready, require_free_port, tcp_ready
-from tandem.local.records import Record, family, forget, kill, memory_bytes, write_record
+from tandem.local.records import Record, family, forget, kill_families, memory_bytes, write_record
 
 STOP_GRACE_S = 10.0  # what the services promise
 _POLL_S_MIN, _POLL_S_MAX = 0.02, 0.25
@@ -144,7 +144,8 @@ class Children:
         return self._submit(command, 0)
 
     def restart(self, child: Child) -> Child:
-        """Start a dead child again by the same command."""
+        """Start a dead child again by the same command, once what it has left behind is ended."""
+        self._end([child])
         return self._submit(child.command, child.restarts + 1)
 
     def _submit(self, command: Command, restarts: int) -> Child:
@@ -237,7 +238,7 @@ class Children:
                 child.popen.kill()
                 child.popen.wait()
         own = {child.pid for child in children}
-        if survivors := kill(process for process in everyone if process.pid not in own):
+        if survivors := kill_families((child.record for child in children), (process for process in everyone if process.pid not in own)):
             raise InvariantBroken(f"processes {survivors} survived SIGKILL")
         for child in children:
             forget(self.run_dir, child.record)

@@ -34,10 +34,14 @@ class Record:
 
     def process(self) -> psutil.Process | None:
         """The process, None if it has ended. A zombie has ended."""
+        process = self.holder()
+        return process if process is not None and _lives(process) else None
+
+    def holder(self) -> psutil.Process | None:
+        """Who has the pid, while that is the child: until somebody has waited for it, an ended one keeps its pid."""
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started_s) <= _SAME_START_S
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+            return process if abs(process.create_time() - self.started_s) <= _SAME_START_S else None
         except psutil.NoSuchProcess:
             return None
 
@@ -74,21 +78,19 @@ def family(records: Iterable[Record]) -> list[psutil.Process]:
 
     Groups, because a descendant whose parent has ended belongs to init; descendants, because Postgres's have groups of their own.
     """
-    leaders: dict[int, psutil.Process | None] = {r.pid: r.process() for r in records}
+    leaders: dict[int, psutil.Process | None] = {r.pid: r.holder() for r in records}
     found: dict[int, psutil.Process] = {}
-    for process in psutil.process_iter():
+    for pid in psutil.pids():  # process_iter() remembers who had a pid earlier
         with suppress(psutil.NoSuchProcess, ProcessLookupError, PermissionError):
-            group = os.getpgid(process.pid)
-            if group not in leaders or process.status() == psutil.STATUS_ZOMBIE:
-                continue
+            group = os.getpgid(pid)
             # A foreign process that got the pid of an ended leader would lead a group of that number, too.
-            if leaders[group] is not None or not psutil.pid_exists(group):
-                found[process.pid] = process
+            if group in leaders and (leaders[group] is not None or not psutil.pid_exists(group)):
+                found[pid] = psutil.Process(pid)
     for leader in leaders.values():
         with suppress(psutil.NoSuchProcess):
             if leader is not None:
                 found |= {p.pid: p for p in (leader, *leader.children(recursive=True))}
-    return list(found.values())
+    return [process for process in found.values() if _lives(process)]
 
 
 def kill(processes: Iterable[psutil.Process]) -> list[int]:
@@ -98,6 +100,14 @@ def kill(processes: Iterable[psutil.Process]) -> list[int]:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     return [p.pid for p in await_end(targets, _GONE_S)]
+
+
+def kill_families(records: Iterable[Record], known: Iterable[psutil.Process] = ()) -> list[int]:
+    """SIGKILL for these, and for who belongs to the children by now: one that ends may have started another. The pids that survived."""
+    ours, survivors = list(records), kill(known)
+    while not survivors and (late := family(ours)):
+        survivors = kill(late)
+    return survivors
 
 
 def await_end(processes: Iterable[psutil.Process], timeout_s: float) -> list[psutil.Process]:
@@ -134,7 +144,7 @@ def end_leftovers(folder: Path, grace_s: float) -> tuple[list[str], list[int]]:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.Signals(record.stop_signal))
         await_end((process for _, process in leaders), grace_s)
-        survivors += kill(everyone)
+        survivors += kill_families(members, everyone)
     for record in records:
         if record.process() is None:
             forget(folder, record)

@@ -4,6 +4,7 @@ import os
 import pty
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -39,7 +40,9 @@ def test_a_terminal_shows_red(no_color: str, coloured: bool) -> None:
     ours, theirs = pty.openpty()
     program = "from tandem.cli.output import print_error; from tandem.domain.errors import Permanent; print_error(Permanent('x'))"
     subprocess.run([sys.executable, "-c", program], env=os.environ | {"NO_COLOR": no_color}, stderr=theirs, check=True)
-    told = os.read(ours, 1000)
-    os.close(ours)
     os.close(theirs)
+    told = b""
+    with open(ours, "rb", buffering=0) as terminal, suppress(OSError):  # at the end of a terminal a read fails
+        while part := terminal.read(1000):
+            told += part
     assert (b"error:" in told, b"\x1b[31m" in told) == (True, coloured)

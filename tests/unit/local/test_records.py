@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tandem.local.processes import Children, Command
-from tandem.local.records import end_leftovers, forget, read_records, write_json, write_record
+from tandem.local.records import await_end, end_leftovers, forget, read_records, write_json, write_record
 
 SLEEPER = ("/bin/sh", "-c", "sleep 600")
 
@@ -54,9 +54,40 @@ def test_children_of_a_killed_supervisor_are_ended(tmp_path: Path) -> None:
         left = psutil.Process(int(supervisor.stdout.readline()))
         supervisor.kill()
     assert left.is_running()
-    assert end_leftovers(tmp_path / "run", grace_s=5) == (["left"], [])
+    assert end_leftovers(tmp_path / "run", grace_s=30) == (["left"], [])
     assert not [p for p in psutil.process_iter() if p.pid == left.pid and p.status() != psutil.STATUS_ZOMBIE]
     assert end_leftovers(tmp_path / "run", grace_s=5) == ([], [])
+
+
+@pytest.fixture
+def orphan(children: Children) -> psutil.Process:
+    """A descendant of the child `forker`, whose own parent has ended."""
+    child = children.start(Command(name="forker", argv=("/bin/sh", "-c", "(sleep 600 & echo $!); exec sleep 600")))
+    while not (told := child.log.read_text().strip()):
+        assert child.exit_code is None
+    return psutil.Process(int(told))
+
+
+def test_who_has_the_pid_of_one_that_was_seen_before_is_ended_too(
+    children: Children, orphan: psutil.Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """psutil.process_iter() remembers processes by pid: what it has seen there earlier is another one, and it refuses to end that."""
+    before = psutil.Process(orphan.pid)
+    before._ident = (orphan.pid, before.create_time() - 60)
+    monkeypatch.setattr(psutil, "process_iter", lambda: iter([before]))
+    assert not before.is_running()
+    children.stop("forker")
+    assert await_end([orphan], timeout_s=60) == []
+
+
+def test_what_a_leader_leaves_that_nobody_has_waited_for_is_ended_too(children: Children, orphan: psutil.Process) -> None:
+    """Until we ask for its exit code its pid is still there, and is still its own."""
+    leader = psutil.Process(children.get("forker").pid)
+    leader.kill()
+    assert await_end([leader], timeout_s=60) == []
+    assert leader.status() == psutil.STATUS_ZOMBIE
+    children.stop("forker")
+    assert await_end([orphan], timeout_s=60) == []
 
 
 def test_leftover_that_is_deaf_is_killed(tmp_path: Path) -> None:
@@ -67,7 +98,7 @@ def test_leftover_that_is_deaf_is_killed(tmp_path: Path) -> None:
     while "deaf" not in child.log.read_text():
         assert child.exit_code is None
     assert end_leftovers(children.run_dir, grace_s=0.2) == (["deaf"], [])
-    child.popen.wait(timeout=5)
+    child.popen.wait(timeout=60)
     children.stop_all()
 
 

@@ -10,7 +10,14 @@ from free_ports import free_port
 from tandem.local.processes import Children, Command
 from tandem.local.status import unready
 
-_LISTENS_LATE = "import socket, sys, time; time.sleep(1); s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(600)"
+# Listens when a file is there.
+_LISTENS_LATE = """
+import os, socket, sys, time
+while not os.path.exists(sys.argv[2]):
+    time.sleep(0.01)
+server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+time.sleep(600)
+"""
 
 
 @pytest.fixture
@@ -23,11 +30,12 @@ def children(tmp_path: Path) -> Iterator[Children]:
 
 def test_who_becomes_ready_is_waited_for(children: Children, tmp_path: Path) -> None:
     """And nobody waits for a job, which serves nothing."""
-    port = free_port()
-    children.start(Command(name="late", argv=(sys.executable, "-c", _LISTENS_LATE, str(port)), port=port))
+    port, told = free_port(), tmp_path / "listen"
+    children.start(Command(name="late", argv=(sys.executable, "-c", _LISTENS_LATE, str(port), str(told)), port=port))
     children.start(Command(name="job", argv=("/bin/sh", "-c", "sleep 600"), ends=True))
     assert unready(tmp_path, within_s=0) == ["late"]
-    assert unready(tmp_path, within_s=30) == []
+    told.touch()
+    assert unready(tmp_path, within_s=120) == []
 
 
 def test_who_never_becomes_ready_is_named(children: Children, tmp_path: Path) -> None:
