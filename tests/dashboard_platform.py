@@ -20,7 +20,7 @@ from tandem.adapters.model_history import ModelHistory
 from tandem.local.records import read_records
 
 _READY_S = 400
-_STEP_S = 60
+_STEP_S = 180
 _BARS_MIN = 60  # enough scored forecasts for a ranking
 _BARS_MAX = 1_000
 _KEYS = {"APCA-API-KEY-ID": "any", "APCA-API-SECRET-KEY": "any"}
