@@ -39,12 +39,13 @@ TOKEN = "token-of-the-test"
 ROOT = Path(__file__).parent.parent
 # Sector, pair, hedge ratio: rough values, as these forecasts only have to make trades.
 PAIRS = (("consumer", "KO", "PEP", 0.8), ("energy", "XOM", "CVX", 0.9), ("financial", "JPM", "BAC", 0.7))
-_LIMIT_S = 120.0
-ANSWER_S = 60.0  # of a process that gets its turn late
-_STOP_S = 60.0
+_LIMIT_S = 120.0  # without a bar
+_PATIENCE_S = 300.0
+ANSWER_S = 60.0  # for one answer; longer than the API's longest, a release that waits for the decision thread
+_END_S = 60.0  # for a process to end: that it does so in time is the test of each service
 
 
-def until(what: str, ready: Callable[[], Any], limit_s: float = _LIMIT_S) -> Any:
+def until(what: str, ready: Callable[[], Any], limit_s: float = _PATIENCE_S) -> Any:
     """What `ready` gives once it is true; an AssertionError that names `what` after the limit."""
     end_s = time.monotonic() + limit_s
     while True:
@@ -204,11 +205,16 @@ class World:
             publish_control(writer, spec, RoutingPointer(sector=SectorId(sector), version=ref.version, digest=ref.digest, epoch=1))
         writer.close()
 
-    def publish_forecasts(self, replay_id: str, *, version: str = "1") -> int:
-        """A batch per sector and bar of the replay, then the end of the stream; the number of bars."""
+    def publish_forecasts(self, replay_id: str, *, version: str = "1", after_ns: int = 0, to_ns: int | None = None) -> int:
+        """A batch per sector and bar of the replay, then the end of the stream; the number of bars.
+
+        after_ns, to_ns: of the bars in between only, without the end when there is a last one. There the replay waits for the rest.
+        """
         writer = KafkaWriter(self.kafka, "test")
         batches = list(forecast_batches(self.data, self.from_day, self.to_day, replay_id, version))
         for number, batch in enumerate(batches):  # as if each had been made of one record of ticks
+            if batch.bar_close_ns <= after_ns or (to_ns is not None and (batch.end_of_stream or batch.bar_close_ns > to_ns)):
+                continue
             headers = {topics.HEADER_PUBLISHED: time.time_ns().to_bytes(8, "little"), topics.HEADER_TICKS: b"%d-%d" % (number, number)}
             writer.publish(topics.FORECASTS, encode_forecasts(batch), key=batch.sector.encode(), headers=headers)
         writer.close()
@@ -236,13 +242,13 @@ class World:
         """Ask a child to stop; its exit code."""
         process.send_signal(signal.SIGTERM)
         self.processes.remove(process)
-        return process.wait(timeout=_STOP_S)
+        return process.wait(timeout=_END_S)
 
     def stop_all(self) -> None:
         """End every child."""
         for process in self.processes:
             process.kill()
-            process.wait()
+            process.wait(timeout=_END_S)
         self.processes.clear()
 
 

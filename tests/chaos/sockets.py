@@ -12,6 +12,7 @@ import httpx
 from tandem.local.processes import Command, StopPhase
 
 HOST = "127.0.0.1"
+_ANSWER_S = 60  # it answers at once, and no fault is done to it: what takes longer is a busy machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Sockets:
     """The proxies of one world."""
 
     def __init__(self, port: int) -> None:
-        self._http = httpx.Client(base_url=f"http://{HOST}:{port}", timeout=5, trust_env=False)
+        self._http = httpx.Client(base_url=f"http://{HOST}:{port}", timeout=_ANSWER_S, trust_env=False)
         self._number = 0
 
     def add(self, name: str, port: int, upstream_port: int) -> None:

@@ -151,8 +151,8 @@ class Stage:
         if rollouts:
             self.start_candidate()
         self.until("all services are ready", lambda: all(map(self.ready, self._services)))
-        self._begun = True
-        self._command("start")
+        self._begun = True  # a look that finds the market held starts it
+        self.until("the market is started", lambda: self.status.get("state", "held") != "held")
 
     def close(self) -> None:
         """End every service."""

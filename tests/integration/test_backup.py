@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from tandem.adapters.audit_trail import AuditTrail
 from tandem.adapters.control_log import publish_control, read_control
 from tandem.adapters.kafka_log import KafkaReader, KafkaWriter, create_topics
 from tandem.adapters.mlflow_registry import load_bundle, log_and_register, promote, resolve_alias
+from tandem.adapters.postgres_dump import visitors
 from tandem.adapters.postgres_ledger import PortfolioStore
 from tandem.domain.control import RoutingPointer, TradingState
 from tandem.domain.forecasts import ModelRef
@@ -150,6 +152,17 @@ def test_a_backup_tells_what_it_holds(saved: Saved) -> None:
     assert saved.folder.stat().st_mode & 0o077 == 0
     again = tandem("backup", str(saved.folder))
     assert (again.returncode, "is there already" in again.stderr) == (1, True)
+
+
+def test_who_has_just_left_the_database_is_not_in_its_way(postgres_url: str) -> None:
+    """A restore looks who is there after it has been there itself; PostgreSQL shows a session for a moment longer than it lasts."""
+    leaving = psycopg2.connect(postgres_url, application_name="leaving")
+    goodbye = threading.Timer(0.5, leaving.close)
+    goodbye.start()
+    assert visitors(postgres_url) == ()
+    goodbye.join()
+    with closing(psycopg2.connect(postgres_url, application_name="recorder")):
+        assert visitors(postgres_url) == ("recorder",)
 
 
 @pytest.mark.parametrize("name", ["tandem.pgdump", "topics/tandem.forecasts.msgpack.gz"])

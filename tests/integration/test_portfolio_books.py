@@ -101,7 +101,7 @@ def test_every_execution_leads_to_the_record_that_caused_it(replayed: tuple[Worl
         assert counted[kind] == live.rows(f"SELECT count(*) FROM {table} WHERE book = '{book}'")[0][0], table
     marked = "SELECT count(*) FROM pair_trades t WHERE book = '{}' AND NOT EXISTS (SELECT FROM equity_curve e WHERE e.book = t.book AND {})"
     assert live.rows(marked.format(book, "e.bar_close_ns = t.opened_ns")) == [(0,)], "the bar of each opening has its mark"
-    shown = httpx.get(f"http://127.0.0.1:{live.portfolio_port}/v1/audit/{fills[0][1]}").json()
+    shown = httpx.get(f"http://127.0.0.1:{live.portfolio_port}/v1/audit/{fills[0][1]}", timeout=60).json()
     assert [row["kind"] for row in shown] == [link.record.kind for link in trail.of(book, fills[0][1])]
 
 
@@ -171,7 +171,8 @@ def test_the_api_breaks_on_nothing_that_can_be_asked(replayed: tuple[World, str]
 def test_no_log_line_holds_a_secret(replayed: tuple[World, str]) -> None:
     """After a replay, wrong tokens and every unsound question: the token and the database's password were used, and never told."""
     live, _ = replayed
-    httpx.post(f"http://127.0.0.1:{live.portfolio_port}/v1/cache/refresh", headers={"Authorization": f"Bearer {TOKEN}x"})
+    wrong = {"Authorization": f"Bearer {TOKEN}x"}
+    httpx.post(f"http://127.0.0.1:{live.portfolio_port}/v1/cache/refresh", headers=wrong, timeout=60)
     said = "".join(path.read_text() for path in live.folder.glob("*.log"))
 
     assert "pair_state" in said, "the logs are there"
@@ -184,7 +185,7 @@ def _ask_all(cases: SearchStrategy[Case], asked: Counter[str], live: World) -> N
     @given(case=cases)
     def ask(case: Case) -> None:
         asked[f"{case.method} {case.path}"] += 1
-        answer = case.call(base_url=f"http://127.0.0.1:{live.portfolio_port}", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=20)
+        answer = case.call(base_url=f"http://127.0.0.1:{live.portfolio_port}", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60)
         case.validate_response(answer, checks=[not_a_server_error, response_schema_conformance])
 
     ask()

@@ -47,7 +47,7 @@ def test_a_foreign_execution_stops_the_pairs_it_concerns_and_the_ledger_stays_th
     for pair, _ in held:
         assert {symbol for (symbol,) in concerned} & set(pair.split("-")), f"{pair} has none of {concerned}"
     assert replay.rows(f"SELECT occasion, equal FROM reconciliations WHERE book = '{book}' AND NOT equal") == []
-    positions = httpx.get(f"http://127.0.0.1:{replay.recycler_port}/v2/positions", headers=KEYS).json()
+    positions = httpx.get(f"http://127.0.0.1:{replay.recycler_port}/v2/positions", headers=KEYS, timeout=60).json()
     ledger = replay.rows(
         f"SELECT commodity, sum(amount) FROM entries JOIN postings USING (book, entry_id) WHERE book = '{book}' "
         "AND account = 'assets:shares' GROUP BY 1 HAVING sum(amount) <> 0 ORDER BY 1"

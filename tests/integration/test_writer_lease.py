@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY
 from pydantic import ValidationError
 
 from replay_world import until
+from stopwatch import Stopwatch
 from tandem.adapters import postgres
 from tandem.adapters.postgres_ledger import PortfolioStore
 from tandem.adapters.writer_lease import LEASE_S_MIN, Fenced, WriterLease
@@ -64,12 +65,11 @@ def holder(url: str, account: str) -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
-def taken_within_s(lease: WriterLease, limit_s: float = 10.0) -> float:
-    began_s = time.monotonic()
-    while not lease.try_take():
-        assert time.monotonic() - began_s < limit_s, f"not taken within {limit_s} s"
-        time.sleep(0.1)
-    return time.monotonic() - began_s
+def taken_within_s(lease: WriterLease) -> float:
+    """How long it takes until the lease is taken, on a machine that others use, too."""
+    watch = Stopwatch()
+    until("the lease is taken", lease.try_take)
+    return watch.seconds()
 
 
 def test_the_second_stands_by_and_takes_over_when_the_first_lets_go(url: str, account: str) -> None:
@@ -147,8 +147,10 @@ def test_a_writer_whose_connection_is_cut_is_fenced(url: str, account: str) -> N
         connection.close()
         assert taken_within_s(second) < 2.0
 
+        watch = Stopwatch()
         with pytest.raises(Fenced):
-            until("the first writer notices", first.check, LEASE_S)
+            until("the first writer notices", first.check)
+        assert watch.seconds() < LEASE_S
 
 
 def fenced() -> float:
@@ -165,7 +167,7 @@ def test_a_stale_epoch_writes_nothing(url: str, account: str) -> None:
         store.begin_book("recycled", Decimal(1))
         store.commit(Changes(intents=[INTENT]))
     with WriterLease(url, account, lease_s=LEASE_S) as second:
-        assert second.try_take()
+        until("PostgreSQL has seen the end of the first one's connection", second.try_take)
         with pytest.raises(Fenced, match="epoch 1 is over"):
             store.commit(Changes(intents=[replace(INTENT, intent_id="i2")]))
         unaware = PortfolioStore(url, account)

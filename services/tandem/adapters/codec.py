@@ -176,6 +176,8 @@ def decode_control(data: bytes) -> ControlRecord:
         if doc.pop("schema") != CONTROL_SCHEMA:
             raise BadRecord("control_schema", f"unknown schema, expected {CONTROL_SCHEMA}")
         kind = doc.pop("kind")
+        if _holds_nul(doc):
+            raise BadRecord("control_malformed", "a text holds the character NUL, which PostgreSQL takes in none")
         if kind == "PairSpec":
             doc["notional_usd"] = Decimal(doc["notional_usd"])
             return PairSpec(**doc | {"pair": PairId(doc["pair"])})
@@ -190,6 +192,17 @@ def decode_control(data: bytes) -> ControlRecord:
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise BadRecord("control_malformed", str(error)) from error
     raise BadRecord("control_kind", f"kind {kind!r}, allowed are {', '.join(_CONTROL_KINDS)}")
+
+
+def _holds_nul(value: object) -> bool:
+    match value:
+        case str():
+            return "\0" in value
+        case dict():
+            return any(map(_holds_nul, (*value.keys(), *value.values())))
+        case list():
+            return any(map(_holds_nul, value))
+    return False
 
 
 def _pointer(doc: dict[str, Any]) -> RoutingPointer:

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from tandem.domain.errors import Permanent
 
 _APPLICATION = "tandem-backup"
 _TIMEOUT_S = 6 * 3600  # of one database; a hundred GB take an hour
+_LEAVES_S = 3.0  # for so long, on a busy machine, PostgreSQL still shows a session that its client has ended: one of ours, maybe
+_LOOK_S = 0.05
 _TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
 _HEADS = "SELECT DISTINCT ON (book) book, hash FROM audit_log ORDER BY book, seq DESC"
 _VISITORS = """
@@ -80,10 +83,16 @@ def contents(url: str) -> Contents:
 
 
 def visitors(url: str) -> tuple[str, ...]:
-    """Who else is connected to the database, by the name that each gave."""
+    """Who else is connected to the database, by the name that each gave; not who has only just left."""
+    until_s = time.monotonic() + _LEAVES_S
     with failures("PostgreSQL"), closing(connect(url, application=_APPLICATION)) as connection, connection.cursor() as cursor:
-        cursor.execute(_VISITORS)
-        return tuple(str(row[0]) for row in cursor.fetchall())
+        connection.autocommit = True  # a transaction would see the same visitors again
+        while True:
+            cursor.execute(_VISITORS)
+            found = tuple(str(row[0]) for row in cursor.fetchall())
+            if not found or time.monotonic() > until_s:
+                return found
+            time.sleep(_LOOK_S)
 
 
 def unbalanced(url: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tandem.domain.trading import PairState, TradingMode
 
 Money = Annotated[Decimal, Field(description="Decimal text.")]
+_NO_NUL = r"^[^\x00]*$"  # PostgreSQL takes that character in no text
 
 
 class BrokerDocument(BaseModel):
@@ -214,7 +215,7 @@ class TradingStateOrder(BaseModel):
     mode: TradingMode = Field(
         description="reducing: no new positions; flattening: closes at the next bar; halted: no exits on signals. Unwinding goes on."
     )
-    reason: str = Field(min_length=1, max_length=500, examples=["earnings week"])
+    reason: str = Field(min_length=1, max_length=500, pattern=_NO_NUL, examples=["earnings week"])
 
 
 class Accepted(BaseModel):

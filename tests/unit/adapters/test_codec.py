@@ -219,6 +219,22 @@ def test_control_records_survive_the_round_trip(record: ControlRecord) -> None:
     assert codec.decode_control(value) == record
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        TradingState(scope="global", mode=TradingMode.HALTED, reason="a\0b"),
+        RoutingPointer(sector=SectorId("c"), version="4", digest="d\0", epoch=9),
+        RolloutRecord(sector=SectorId("c"), document={"gates": [{"reason": "\0"}]}),
+    ],
+    ids=lambda record: type(record).__name__,
+)
+def test_a_text_that_no_database_takes_is_refused_and_not_met_again_at_each_start(record: ControlRecord) -> None:
+    """The log keeps the newest record of a key for ever: whoever fails over it would fail again after each restart."""
+    _, value = codec.encode_control(record)
+    with pytest.raises(BadRecord, match="NUL"):
+        codec.decode_control(value)
+
+
 def test_a_pointer_of_an_older_writer_is_still_read() -> None:
     """Without the fields that came later it has their defaults."""
     old = b'{"schema":1,"kind":"RoutingPointer","sector":"c","version":"4","digest":"d","epoch":3}'

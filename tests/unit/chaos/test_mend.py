@@ -77,7 +77,8 @@ def test_a_server_without_room_and_one_that_is_paused_are_as_they_were(tmp_path:
 
 
 def test_a_server_that_does_not_come_back_is_named_with_how_it_ended(tmp_path: Path, children: Children) -> None:
-    children.start(server(tmp_path, "kafka", deaths=1_000))
+    child = children.start(server(tmp_path, "kafka", deaths=1_000))
+    child.popen.wait()  # on a busy machine it may live for longer than is waited below
     with pytest.raises(Permanent, match=r"kafka: .*\n?.*started \d+ times, kafka ended with exit code 1; end of .*") as raised:
         mend(children, ("kafka",), limit_s=1.0)
     assert "no room for the log" in str(raised.value)

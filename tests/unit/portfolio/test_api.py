@@ -130,7 +130,9 @@ def test_only_the_token_opens_the_kill_switch(token: str, header: str | None, st
 
 
 @pytest.mark.parametrize(
-    "change", [{"scope": "all"}, {"scope": "pair/KO"}, {"scope": "sector/"}, {"mode": "off"}, {"reason": ""}, {"more": 1}], ids=str
+    "change",
+    [{"scope": "all"}, {"scope": "pair/KO"}, {"scope": "sector/"}, {"mode": "off"}, {"reason": ""}, {"reason": "a\0b"}, {"more": 1}],
+    ids=str,
 )
 def test_an_order_that_names_nothing_is_refused(change: dict[str, object]) -> None:
     published: list[TradingState] = []

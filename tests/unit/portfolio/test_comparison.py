@@ -154,7 +154,7 @@ def test_snapshots_are_collected_until_stop_and_a_failed_one_is_none(table: Tabl
 
     snapshots = Snapshots(collect, deliver, every_s=0.01)
     snapshots.start()
-    assert seen.wait(5)
+    assert seen.wait(60)
     snapshots.stop()
     assert not snapshots.is_alive()
     assert len(delivered) >= 1

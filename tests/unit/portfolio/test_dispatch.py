@@ -15,7 +15,7 @@ from tandem.portfolio.tickets import Ticket
 from tandem.ports import OrderReport
 from trading_cases import CONSUMER, KO, MODEL, PEP
 
-_LIMIT_S = 10.0
+_LIMIT_S = 60.0
 
 
 class MeetingBroker:

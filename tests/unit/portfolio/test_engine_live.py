@@ -29,7 +29,7 @@ from tandem.ports import LogRecord
 from trading_cases import CONSUMER, KO, MODEL, PAIR, PEP, SPEC, batch, forecast
 from trading_table import DAY, Table
 
-_LIMIT_S = 30.0
+_LIMIT_S = 60.0
 
 
 class Live:
@@ -120,10 +120,10 @@ def test_a_person_releases_a_pair_from_another_thread(live: Live) -> None:
     table.opened()
     table.books.tell(PAIR, Quarantine(reason="test"), 3 * DAY)
     answers: list[str] = []
-    person = threading.Thread(target=lambda: answers.append(live.engine.release(PAIR, timeout_s=10)))
+    person = threading.Thread(target=lambda: answers.append(live.engine.release(PAIR, timeout_s=_LIMIT_S)))
     person.start()
     live.run_until(lambda: bool(answers))
-    person.join(10)
+    person.join(_LIMIT_S)
 
     assert answers == [""]
     assert table.state() is PairState.HEDGED
