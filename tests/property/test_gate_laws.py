@@ -26,7 +26,7 @@ def paired(draw: st.DrawFn, pairs_max: int = 4) -> PairedLosses:
     own = rng.standard_t(draw(st.sampled_from([3, 5, 30])), shape)
     other = own + draw(st.sampled_from([0.0, 0.0, 0.1, 0.5])) * rng.standard_normal(shape)
     error = draw(st.floats(-2, 2)) + draw(st.sampled_from([0.0, 0.3])) * rng.standard_normal(shape)
-    present = rng.random(shape) > draw(st.sampled_from([0.0, 0.1]))
+    present = rng.random(shape) > draw(st.sampled_from([0.0, 0.1, 0.4]))
     squares, others = own**2, np.where(present, other**2, np.nan)
     return PairedLosses(
         close_ns=np.arange(1, bars + 1),

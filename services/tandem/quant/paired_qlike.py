@@ -16,7 +16,7 @@ Vector = NDArray[np.float64]
 # nothing about the variance, yet log(realised) of two almost equal spreads differs most just there: of the differences' variance between
 # refits of daily pairs it is 98 % after a week, 94 % after a month and 78 % after a year (docs/rollout-gates.md).
 SMALL_SHARE = 0.03
-WARM_BARS = 20  # over which that mean is taken at first
+WARM_BARS = 20  # over which that mean is taken at first, and before which no gate looks
 # Variance of a squared innovation over the square of its mean. Kurtosis less 1: 6 is that of Student's t with 5.5 degrees of freedom, and a
 # normal one has 2.
 SQUARE_VARIANCE = 6.0
@@ -27,15 +27,18 @@ SHOCK_CORRELATION = 0.4
 
 
 def levels(realised: Matrix) -> Matrix:
-    """Mean of each column so far, (n, p), over its first WARM_BARS values until there are more. NaN counts for nothing."""
+    """Mean of each column so far, (n, p), over the first WARM_BARS bars until there are more. NaN counts for nothing.
+
+    A bar is a row that has any value. A column that has few of them by then goes on from what it has: were its first values to wait
+    for more of its own, what is known of bars that a gate has looked at would still change.
+    """
     present = np.isfinite(realised)
     count = np.cumsum(present, axis=0)
     total = np.cumsum(np.where(present, realised, 0.0), axis=0)
     mean = np.divide(total, count, out=np.full(realised.shape, np.nan), where=count > 0)
-    for column in range(realised.shape[1]):
-        warm = int(np.searchsorted(count[:, column], WARM_BARS))  # row of the last value that the first mean is taken over
-        if len(mean):
-            mean[:warm, column] = mean[min(warm, len(mean) - 1), column]
+    warm = int(np.searchsorted(np.cumsum(present.any(axis=1)), WARM_BARS))  # row of the last bar that the first mean is taken over
+    if len(mean):
+        mean[:warm] = mean[min(warm, len(mean) - 1)]
     return mean
 
 

@@ -11,16 +11,26 @@ RNG = np.random.default_rng(5)
 
 
 def test_the_level_is_the_mean_so_far_after_the_first_bars() -> None:
-    """Of each column by itself; the first WARM_BARS values share their mean, and holes count for nothing."""
+    """Of each column by itself; what it has of the first WARM_BARS bars shares its mean, and holes count for nothing."""
     realised = RNG.chisquare(1, (60, 2))
     realised[5:9, 1] = np.nan
+    realised[30] = np.nan  # no bar at all
     found = levels(realised)
     for column in (0, 1):
-        present = np.flatnonzero(np.isfinite(realised[:, column]))
-        values = realised[present, column]
-        np.testing.assert_allclose(found[: present[WARM_BARS], column], values[:WARM_BARS].mean(), rtol=1e-12)
-        np.testing.assert_allclose(found[-1, column], values.mean(), rtol=1e-12)
-        np.testing.assert_allclose(found[present[40], column], values[:41].mean(), rtol=1e-12)
+        np.testing.assert_allclose(found[:WARM_BARS, column], np.nanmean(realised[:WARM_BARS, column]), rtol=1e-12)
+        np.testing.assert_allclose(found[-1, column], np.nanmean(realised[:, column]), rtol=1e-12)
+        np.testing.assert_allclose(found[40, column], np.nanmean(realised[:41, column]), rtol=1e-12)
+
+
+def test_no_later_bar_changes_a_level_that_a_gate_has_looked_at() -> None:
+    """Not of a pair either that has only some of the first bars, or begins after them."""
+    realised = RNG.chisquare(1, (60, 4))
+    realised[:WARM_BARS:2, 1] = realised[:35, 2] = np.nan
+    realised[3:7] = np.nan  # which count for nobody
+    realised[4, 3] = np.nan
+    whole = levels(realised)
+    for bars in range(WARM_BARS + 4, 60):
+        np.testing.assert_array_equal(levels(realised[:bars]), whole[:bars])
 
 
 def test_few_values_share_their_mean() -> None:
