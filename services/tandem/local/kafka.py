@@ -156,7 +156,8 @@ def _why_not_ready(port: int) -> str | None:
     if (reason := tcp_ready(port)) is not None:
         return reason
     try:
-        admin = KafkaAdminClient(bootstrap_servers=[servers(port)], request_timeout_ms=3_000, bootstrap_timeout_ms=1_000)
+        # A client that gives up leaves its connection open until it is collected: not before a broker that is starting answers.
+        admin = KafkaAdminClient(bootstrap_servers=[servers(port)], request_timeout_ms=3_000, bootstrap_timeout_ms=5_000)
     except KafkaError as error:
         return f"{servers(port)}: {error!r}"
     try:
