@@ -9,13 +9,13 @@ from contextlib import contextmanager
 
 import pytest
 
+from polling import until
 from sector_world import Faults, MemoryCluster
 from tandem.adapters.kubernetes_cluster import REQUEST_TIMEOUT_S
 from tandem.operator.lease import NAME, GuardedCluster, Lease, NotLeader, Times
 
 TIMES = Times(duration_s=15.0, renewal_deadline_s=10.0, retry_s=0.01)  # each is asked for again at once, by the machine's clock
 STEP_S = 2.0
-LIMIT_S = 60.0
 
 
 class Clock:
@@ -26,14 +26,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now_s
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Poll."""
-    deadline_s = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < deadline_s, "waited in vain"
-        time.sleep(0.005)
 
 
 def lease_of(cluster: MemoryCluster, identity: str, clock: Clock, changes: list[bool] | None = None) -> Lease:

@@ -2,29 +2,19 @@
 
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from kubernetes.client import ApiClient, Configuration
 
 from operator_world import operator_environ
+from polling import LIMIT_S, until
 from sector_world import Faults, MemoryCluster
 from tandem import settings
 from tandem.domain.errors import Transient
 from tandem.operator import process
 from tandem.operator.lease import NAME
 from tandem.operator.process import Operator
-
-LIMIT_S = 60.0
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Poll."""
-    deadline_s = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < deadline_s, "waited in vain"
-        time.sleep(0.005)
 
 
 class Away(MemoryCluster):

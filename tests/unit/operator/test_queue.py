@@ -8,19 +8,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from polling import LIMIT_S, until
 from tandem.domain.errors import InvariantBroken, Permanent, Transient
 from tandem.operator.queue import Backoff, WorkQueue
 
 QUICK = Backoff(first_s=0.05, limit_s=0.2, jitter=0.0)
-LIMIT_S = 60.0
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Poll."""
-    deadline_s = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < deadline_s, "waited in vain"
-        time.sleep(0.005)
 
 
 @pytest.fixture
