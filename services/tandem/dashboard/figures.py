@@ -21,6 +21,7 @@ BLUE, ORANGE, GREEN, RED, GREY = "#2A8CCB", "#E69F00", "#009E73", "#D55E00", "#8
 _BAND = "rgba(42, 140, 203, 0.25)"
 _MARGIN = {"l": 8, "r": 8, "t": 32, "b": 8}
 _TWO_SIGMA = 1.959963984540054  # 95 % of a normal distribution
+_DECADES = [float(f"{part}e{power}") for power in range(-6, 5) for part in (1, 2, 5)]
 
 
 def moment(ns: int) -> datetime:
@@ -142,7 +143,10 @@ def parts(rows: Sequence[Row], names: Sequence[str], label: str) -> go.Figure:
     figure = go.Figure()
     for name, colour in zip(names, cycle((BLUE, GREEN, ORANGE, RED, GREY, "#CC79A7", "#56B4E9", "#F0E442")), strict=False):
         figure.add_bar(
-            x=[row[label] for row in rows], y=[float(row[name]) for row in rows], name=name.removesuffix("_usd"), marker_color=colour
+            x=[row[label] for row in rows],
+            y=[float(row[name]) for row in rows],
+            name=name.removesuffix("_usd").replace("_", " "),
+            marker_color=colour,
         )
     figure.update_layout(barmode="relative")
     figure.update_yaxes(tickprefix="$", tickformat=",.0f")
@@ -190,7 +194,8 @@ def losses(rows: Sequence[Row]) -> go.Figure:
             name=f"v{version}, GARCH alone",
             line={"color": colour, "width": 1, "dash": "dot"},
         )
-    figure.update_yaxes(type="log")  # one surprise outweighs a year otherwise
+    # One surprise outweighs a year otherwise. Plotly would write 5 for 0.5 between two decades.
+    figure.update_yaxes(type="log", tickvals=_DECADES, ticktext=[f"{value:g}" for value in _DECADES])
     return _finished(figure, 340, "Mean QLIKE by session (lower is better)")
 
 

@@ -95,7 +95,10 @@ def test_each_version_has_its_line_beside_its_own_garch() -> None:
         {"session_day": date(2017, 1, 3), "model_version": version, "qlike": 1.0, "garch_qlike": 1.1, "forecasts": 5}
         for version in ("1", "2")
     ]
-    assert [trace.name for trace in figures.losses(rows).data] == ["v1", "v1, GARCH alone", "v2", "v2, GARCH alone"]
+    figure = figures.losses(rows)
+    assert [trace.name for trace in figure.data] == ["v1", "v1, GARCH alone", "v2", "v2, GARCH alone"]
+    assert figure.layout.yaxis.type == "log"
+    assert [float(text) for text in figure.layout.yaxis.ticktext] == list(figure.layout.yaxis.tickvals)
 
 
 def test_the_diagonal_reaches_as_far_as_the_forecasts() -> None:
@@ -151,6 +154,6 @@ def test_parts_of_profit_are_stacked() -> None:
     row = {"key": "KO-PEP", "spread_alpha_usd": "12.5", "fees_usd": "-0.5"}
     figure = figures.parts([row], ["spread_alpha_usd", "fees_usd"], "key")
     assert [(trace.name, list(trace.x), list(trace.y)) for trace in figure.data] == [
-        ("spread_alpha", ["KO-PEP"], [12.5]),
+        ("spread alpha", ["KO-PEP"], [12.5]),
         ("fees", ["KO-PEP"], [-0.5]),
     ]
