@@ -77,9 +77,7 @@ def table(rows: Sequence[T], columns: Mapping[str, Callable[[T], Any]], *, key: 
     if len(rows) > _TEXT_ROWS_MAX and st.toggle(f"All {len(rows):,} rows, to sort and to search", key=f"table {key} {' '.join(columns)}"):
         grid(shown)
         return
-    head = "".join(
-        f'<th scope="col" style="{_CELL};text-align:left;white-space:nowrap;opacity:.7">{escape(title)}</th>' for title in columns
-    )
+    head = "".join(f'<th scope="col" style="{_HEAD}">{escape(title)}</th>' for title in columns)
     body = "".join(f"<tr>{''.join(map(_cell, row.values()))}</tr>" for row in shown[:_TEXT_ROWS_MAX])
     whole = f'<table style="{_TABLE}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     st.html(f'<div style="overflow-x:auto" tabindex="0">{whole}</div>')

@@ -71,9 +71,8 @@ class PairedLosses:
             stable, candidate = self._realised_pairwise()
             moves = small_moves(candidate), small_moves(stable)
             found, size = found - moves[0] + moves[1], np.maximum(size, np.abs(moves).max(axis=0))
-        found = np.where(
-            np.abs(found) < _ROUNDING * np.maximum(size, 1.0), 0.0, found
-        )  # two versions that say the same are not told apart by it
+        # Two versions that say the same are not told apart by rounding.
+        found = np.where(np.abs(found) < _ROUNDING * np.maximum(size, 1.0), 0.0, found)
         return np.where(np.isfinite(self.log_variance_ratio), found, np.nan)
 
     @property
