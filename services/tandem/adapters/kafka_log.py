@@ -13,10 +13,6 @@ from tandem.domain.errors import Transient
 from tandem.ports import LogRecord
 
 _REQUEST_TIMEOUT_MS = 20_000
-_RETENTION_MS = {
-    topics.FORECASTS: -1,
-    topics.DEADLETTER: -1,
-}  # ticks, too, are kept: replay rebuilds all state from them
 
 
 class KafkaWriter:
